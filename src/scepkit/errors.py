@@ -53,6 +53,10 @@ class FailInfo(IntEnum):
     badCertId = 4
 
 
+WELL_FORMED = "well-formed"
+"""The rule that what stands in a certificate is as RFC 5280 has it, whatever the profile says."""
+
+
 class Hint(StrEnum):
     """The hints for which an interface has words of its own, such as the name of an option.
 
@@ -368,13 +372,29 @@ class FailInfoError(Remote):
         message: the reason, for the log.
         text: the failInfoText for the peer; the reason itself when empty.
         hint: what to do next, for the operator.
+        rule: the rule that is not followed, for the operator: a key of the profile, a setting of
+            the endpoint, or the name of a rule that is always there; "" where it has no name.
+        attribute: the part of the request that does not follow it, such as `CN` or `dns`.
+        length: the length of that, where it is what is wrong, in characters or octets.
     """
 
     fail_info: ClassVar[FailInfo]
 
-    def __init__(self, message: str, *, text: str = "", hint: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        text: str = "",
+        hint: str = "",
+        rule: str = "",
+        attribute: str = "",
+        length: int | None = None,
+    ) -> None:
         super().__init__(message, hint=hint)
         self.text = text or message
+        self.rule = rule
+        self.attribute = attribute
+        self.length = length
 
 
 class BadAlg(FailInfoError):
@@ -392,7 +412,8 @@ class BadAlg(FailInfoError):
     def __init__(
         self, message: str, *, text: str = "", hint: str = "", legacy: tuple[str, ...] = ()
     ) -> None:
-        super().__init__(message, text=text, hint=hint)
+        # The setting that names what is allowed.
+        super().__init__(message, text=text, hint=hint, rule="legacy" if legacy else "")
         self.legacy = legacy
 
 

@@ -3,6 +3,7 @@
 @ home KEY=VALUE …     make a server's directory, scep-data, with settings for its endpoint
 @ section NAME K=V …   add an endpoint
 @ enrol NAME           a device enrols with a new challenge; $NAME is its serial number
+@ refuse NAME SECRET    a device is refused that asks with a challenge of its own
 @ renew NAME NEW       it renews; $NEW is the new serial number
 @ expired NAME         what it has ended a day ago
 @ request NAME         a device asks without a challenge; $NAME is its PKCS#10's SHA-256
@@ -19,6 +20,7 @@ import re
 import shutil
 import sqlite3
 import sys
+from concurrent.futures import Future
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from importlib.util import module_from_spec, spec_from_file_location
@@ -110,6 +112,17 @@ class Desk:
     def request(self, name, endpoint="default"):
         self._ask(name, endpoint, None)
 
+    def refuse(self, name, secret):
+        message, _, _ = self._message(name, "default", secret)
+        home, store = self._opened()
+        with store:
+            decision = assembly.assemble(home, store)["default"].scep.decide(message)
+            refusal = decision.refusal(
+                decision.facts(), endpoint="default", peer="192.0.2.7", at=datetime.now(UTC)
+            )
+            store.keep_refusals([refusal], kept := Future(), most=10)
+            assert kept.result() == 1
+
     def renew(self, old, new):
         home, store = self._opened()
         with store:
@@ -165,7 +178,15 @@ class Desk:
         return home, Store.open(home.settings.database_url)
 
     def _ask(self, name, endpoint, challenge):
+        message, ra, signer = self._message(name, endpoint, challenge)
         home, store = self._opened()
+        with store:
+            served = assembly.assemble(home, store)[endpoint]
+            return devices.read(served.scep.respond(message), ra, signer)
+
+    def _message(self, name, endpoint, challenge):
+        home, store = self._opened()
+        store.close()
         ra = Certificate.of(home.authority_of(endpoint).material.ra.certificate)
         signer = keys.device(name)
         wanted = devices.request(
@@ -173,9 +194,7 @@ class Desk:
         )
         self.variables[name.upper()] = hashlib.sha256(wanted.der).hexdigest()
         message = devices.seal(PKCSReq(wanted), to=ra, signer=signer, transaction_id=name)
-        with store:
-            served = assembly.assemble(home, store)[endpoint]
-            return devices.read(served.scep.respond(message), ra, signer)
+        return message, ra, signer
 
 
 @pytest.mark.parametrize("file", sorted((HERE / "admin").glob("*.txt")), ids=lambda file: file.stem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -138,8 +139,12 @@ class World:
         return self.ask(devices.cert_poll(to=self.ra, **how), how.get("signer"))
 
     def reason(self, message: bytes) -> str:
-        """Return what the log says about a refused message."""
-        return self.endpoint.decide(message).reason
+        """Return what the log says about a refused message; its rule is the one that it names."""
+        decision = self.endpoint.decide(message)
+        named = re.search(r"\(([\w.-]+) of the profile", decision.reason)
+        if named is not None:
+            assert decision.outcome.error.rule == named[1]
+        return decision.reason
 
     def sql(self, statement: str) -> list[tuple]:
         """Run SQL over a connection of its own: it sees what is committed only."""

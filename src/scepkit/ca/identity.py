@@ -93,7 +93,9 @@ def sid_extension(names: Iterable[GeneralName]) -> bytes:
     if len(found) > 1 or None in sids:
         raise BadRequest(
             "the uris with a security identifier are not one "
-            "tag:microsoft.com,2022-09-14:sid:S-1-…, written so"
+            "tag:microsoft.com,2022-09-14:sid:S-1-…, written so",
+            rule="identity",
+            attribute="uri",
         )
     (sid,) = (one[1] for one in sids if one is not None)
     value = der.tagged(0, der.octet_string(sid.encode("ascii")))
@@ -149,5 +151,6 @@ def _not_vouched(what: str) -> BadRequest:
     return BadRequest(
         f"{what} is only for a challenge or a service that names it, or for a renewal that has it "
         "already (identity of the profile)",
+        rule="identity",
         hint="bind the challenge to the subject and to these names",
     )

@@ -125,7 +125,9 @@ class NameConstraints:
         compared = [*_of_subject(subject, names), *map(_compared, names)]
         subtrees = len(self.permitted) + len(self.excluded)
         if len(compared) * subtrees > _MOST_COMPARISONS:
-            raise BadRequest("there are too many names for the CA's name constraints")
+            raise BadRequest(
+                "there are too many names for the CA's name constraints", rule="name_constraints"
+            )
         for one in compared:
             try:
                 self._check(one)
@@ -148,6 +150,8 @@ class NameConstraints:
         return BadRequest(
             f'by the name constraints of "{self.owner}" {name.label} {rule}{told}',
             text=f"by the CA's name constraints {name.label} {rule}",
+            rule="name_constraints",
+            attribute=_KINDS.get(name.kind, ""),
         )
 
 
@@ -285,7 +289,11 @@ def _of_subject(subject: Name, names: Sequence[GeneralName]) -> Iterator[_Compar
         if attribute.oid == _EMAIL_ADDRESS:
             # Openssl refuses any other type as soon as there are constraints of whatever kind.
             if attribute.tag != strings.IA5_STRING:
-                raise BadRequest("the emailAddress of the subject is no IA5String")
+                raise BadRequest(
+                    "the emailAddress of the subject is no IA5String",
+                    rule="name_constraints",
+                    attribute="emailAddress",
+                )
             yield _Compared(_EMAIL, "the emailAddress of the subject", attribute.text())
         elif attribute.oid == _COMMON_NAME and not has_host:
             text = (attribute.string or "").rstrip("\0")

@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from scepkit.ca.identity import KINDS as IDENTITY_KINDS
 from scepkit.ca.identity import Identity
-from scepkit.errors import BadRequest, Malformed
+from scepkit.errors import WELL_FORMED, BadRequest, Malformed
 from scepkit.protocol import name_attributes
 from scepkit.protocol.asn1 import der, strings
 from scepkit.protocol.asn1.strings import Undecodable
@@ -70,6 +70,17 @@ class CertifiedName(Name):
     emails: tuple[GeneralName, ...] = ()
 
 
+def malformed(what: str, attribute: str, length: int | None = None) -> BadRequest:
+    """Return the refusal of a part that no certificate may have, whatever the profile says.
+
+    Args:
+        what: the part, and what is wrong with it; no value of the request's.
+        attribute: as in `FailInfoError`, like `length`.
+        length: in characters or octets.
+    """
+    return BadRequest(what, rule=WELL_FORMED, attribute=attribute, length=length)
+
+
 def certified_subject(subject: Name) -> CertifiedName:
     """Return a subject as it stands in a certificate; an empty one passes.
 
@@ -90,7 +101,7 @@ def certified_subject(subject: Name) -> CertifiedName:
             for rdn in rdns
         ]
     except Malformed as error:
-        raise BadRequest(f"the subject cannot be read: {error.message}") from error
+        raise malformed(f"the subject cannot be read: {error.message}", "subject") from error
     for rdn in rdns:
         if len(rdn) != 1:
             _check_part(rdn)
@@ -101,11 +112,11 @@ def certified_subject(subject: Name) -> CertifiedName:
 def _check_part(rdn: tuple[NameAttribute, ...]) -> None:
     """Refuse a part of a name that is none (X.501 section 9.3): readers refuse the whole name."""
     if not rdn:
-        raise BadRequest("the subject has a part without any attribute")
+        raise malformed("the subject has a part without any attribute", "subject")
     seen = set()
     for attribute in rdn:
         if attribute.type in seen:
-            raise BadRequest(f"the subject has {attribute.label} twice in one part")
+            raise malformed(f"the subject has {attribute.label} twice in one part", attribute.label)
         seen.add(attribute.type)
 
 
@@ -131,21 +142,21 @@ def email_addresses(subject: Name) -> tuple[GeneralName, ...]:
 def _certified(attribute: NameAttribute) -> bytes:
     kind = name_attributes.of_type(attribute.type)
     if kind is None:
-        raise BadRequest("the subject has an attribute whose type cannot be read")
+        raise malformed("the subject has an attribute whose type cannot be read", "subject")
     text, tag = attribute.string, attribute.value[0]
     if text is None:
         _check_octets(attribute, kind)
         return attribute.der
     fault = kind.fault(text)
     if fault:
-        raise BadRequest(f"{_label(kind)} {fault}")
+        raise malformed(f"{_label(kind)} {fault}", kind.label, len(text))
     if not (text.isascii() and text.isprintable()):
-        _refuse_characters(_label(kind), text)
+        _refuse_characters(_label(kind), text, kind.label)
     if (tag == kind.string or tag in kind.also) and strings.fits(text, tag):
         return attribute.der
     if not strings.fits(text, kind.string):
         name = strings.NAMES[kind.string]
-        raise BadRequest(f"{_label(kind)} has characters that are in no {name}")
+        raise malformed(f"{_label(kind)} has characters that are in no {name}", kind.label)
     return der.sequence(attribute.type, der.element(kind.string, text.encode()))
 
 
@@ -159,9 +170,9 @@ def _check_octets(attribute: NameAttribute, kind: AttributeType) -> None:
         try:
             attribute.text()
         except Undecodable as error:
-            raise BadRequest(f"{_label(kind)} {error}") from error
+            raise malformed(f"{_label(kind)} {error}", kind.label) from error
     elif not _is_bit_string(attribute.octets):
-        raise BadRequest(f"{_label(kind)} is not a valid BIT STRING")
+        raise malformed(f"{_label(kind)} is not a valid BIT STRING", kind.label)
 
 
 def _is_bit_string(octets: bytes) -> bool:
@@ -217,18 +228,18 @@ def _checked(name: GeneralName, kind: str) -> GeneralName:
             case "dns":
                 host = name.string
                 # RFC 5280: a dNSName of " " MUST NOT be used; no host name holds a blank.
-                _check_ia5("dNSName", host, blanks=False)
+                _check_ia5("dNSName", host, kind, blanks=False)
                 _check_host(host)
             case "email":
                 address = name.string
-                _check_ia5("rfc822Name", address, blanks=False)
+                _check_ia5("rfc822Name", address, kind, blanks=False)
                 if not all(address.partition("@")) or address.count("@") > 1:
-                    raise BadRequest("the rfc822Name is not one address")
+                    raise malformed("the rfc822Name is not one address", kind)
             case "uri":
                 # Blanks pass: Intune writes "ID:Microsoft Endpoint Manager:GUID:...".
-                _check_ia5("uniformResourceIdentifier", name.string, blanks=True)
+                _check_ia5("uniformResourceIdentifier", name.string, kind, blanks=True)
     except Malformed as error:
-        raise BadRequest(f"a requested {kind} name cannot be read") from error
+        raise malformed(f"a requested {kind} name cannot be read", kind) from error
     return name
 
 
@@ -239,13 +250,14 @@ def _check_host(value: str) -> None:
     """
     labels = value.removesuffix(".").split(".")
     if len(value) > _LONGEST_HOST or not all(labels) or not _NO_HOST.isdisjoint(value):
-        raise BadRequest("the dNSName is not a host name")
+        raise malformed("the dNSName is not a host name", "dns", len(value))
 
 
 def _check_address(name: GeneralName) -> None:
     # Eight or 32 octets are a network, which has its place in nameConstraints alone.
     if len(name.octets) not in ADDRESS_SIZES:
-        raise BadRequest(f"an iPAddress has {len(name.octets)} octets, not 4 or 16")
+        size = len(name.octets)
+        raise malformed(f"an iPAddress has {size} octets, not 4 or 16", "ip", size)
 
 
 def _user_principal_name(name: GeneralName) -> GeneralName:
@@ -253,22 +265,22 @@ def _user_principal_name(name: GeneralName) -> GeneralName:
     try:
         text = name.string
     except Undecodable as error:
-        raise BadRequest(f"{label} {error}") from error
+        raise malformed(f"{label} {error}", "upn") from error
     if not text.strip():
-        raise BadRequest(f"{label} is empty")
-    _refuse_characters(label, text)
+        raise malformed(f"{label} is empty", "upn")
+    _refuse_characters(label, text, "upn")
     return GeneralName.upn(text)
 
 
-def _check_ia5(label: str, value: str, *, blanks: bool) -> None:
-    _refuse_characters(f"the {label}", value)
+def _check_ia5(label: str, value: str, kind: str, *, blanks: bool) -> None:
+    _refuse_characters(f"the {label}", value, kind)
     if not value.strip():
-        raise BadRequest(f"the {label} is empty")
+        raise malformed(f"the {label} is empty", kind)
     if not value.isascii() or (" " in value and not blanks):
-        raise BadRequest(f"the {label} has characters that cannot be in one")
+        raise malformed(f"the {label} has characters that cannot be in one", kind)
 
 
-def _refuse_characters(label: str, text: str) -> None:
+def _refuse_characters(label: str, text: str, attribute: str) -> None:
     """Refuse what people do not see, or what reads differently from what it says.
 
     A NUL ends the name for some readers and not for others ("bank.example NUL .evil.example"), a
@@ -278,9 +290,9 @@ def _refuse_characters(label: str, text: str) -> None:
         return
     for character in text:
         if character in _BIDI_MARKS or unicodedata.bidirectional(character) in _BIDI:
-            raise BadRequest(f"{label} holds bidirectional control characters")
+            raise malformed(f"{label} holds bidirectional control characters", attribute)
         if character in _INVISIBLE:
-            raise BadRequest(f"{label} holds zero-width or formatting characters")
+            raise malformed(f"{label} holds zero-width or formatting characters", attribute)
         what = _CATEGORIES.get(unicodedata.category(character))
         if what is not None:
-            raise BadRequest(f"{label} holds {what}")
+            raise malformed(f"{label} holds {what}", attribute)

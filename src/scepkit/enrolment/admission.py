@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scepkit.enrolment import issuing, renewal
-from scepkit.enrolment.challenges import ChallengeRule, too_long
+from scepkit.enrolment.challenges import ChallengeRule, NoChallenge, too_long
 from scepkit.enrolment.challenges.selection import Selected, Selection
 from scepkit.enrolment.challenges.static import WrongChallenges
 from scepkit.enrolment.consultation import Consultation
@@ -18,6 +18,7 @@ from scepkit.enrolment.request import (
     Kind,
     Outcome,
     Queued,
+    Refused,
     Repeated,
     repeated,
 )
@@ -105,6 +106,7 @@ class Admission(Granting):
                 is_first=True,
                 waits=rule.waits,
                 referee=rule.referee,
+                is_known=_is_judged(request, rule),
             )
         )
 
@@ -163,7 +165,9 @@ class Admission(Granting):
             # Not entitled by its certificate, but perhaps by its challenge, as a new device is.
             return self._first(request, renewed)
         challenge = self._confirmed(request, renewed)
-        return self._granted(Claim(request, fingerprint, challenge, renewed, is_first=False))
+        return self._granted(
+            Claim(request, fingerprint, challenge, renewed, is_first=False, is_known=True)
+        )
 
     def _may_be_first(self, request: EnrolmentRequest, error: FailInfoError) -> bool:
         """Say whether a renewal that is refused may be a first enrolment: by whoever decides those.
@@ -199,7 +203,18 @@ class Admission(Granting):
         )
 
     def _granted(self, claim: Claim) -> Outcome | Awaited:
-        """Have the certificate signed, or queue the request, or ask the third parties."""
+        """Return the outcome of a request that is entitled; where it is refused, with its claim."""
+        try:
+            return self._certified(claim)
+        except FailInfoError as error:
+            return Refused(error, claim.challenge, claim.renews, claim.is_known)
+
+    def _certified(self, claim: Claim) -> Outcome | Awaited:
+        """Have the certificate signed, or queue the request, or ask the third parties.
+
+        Raises:
+            FailInfoError: it does not follow the rules.
+        """
         if self.consultation is not None:
             return self.consultation.begin(claim, self)
         request, challenge = claim.request, claim.challenge
@@ -245,3 +260,10 @@ class Admission(Granting):
                 hint="was the server started without it?",
             )
         return self.consultation.resume(outcome, self.now())
+
+
+def _is_judged(request: EnrolmentRequest, rule: Selected) -> bool:
+    """Say whether this server itself has found a request's challenge right."""
+    if request.csr.challenge_password is None or rule.referee is not None:
+        return False
+    return not isinstance(rule.challenges, NoChallenge)

@@ -148,7 +148,7 @@ class ServiceAnswer:
         )
         fault = binding.fault(own, subject, self.names)
         if fault:
-            raise BadRequest(f"the answer of {by} is {fault}", text=REFUSED)
+            raise BadRequest(f"the answer of {by} is {fault}", text=REFUSED, rule="service")
         return binding.bound(own, str(subject), self.names)
 
 

@@ -150,14 +150,15 @@ class Consultation:
     ) -> Next:
         """Go on with the answer that is stored: of two attempts at once, that of the first one."""
         if isinstance(verdict, No):
-            error = BadRequest(f"{name} says no: {verdict.reason}", text=REFUSED)
-            return Refused(error, claim.challenge, claim.renews)
+            said = f"{name} says no: {verdict.reason}"
+            error = BadRequest(said, text=REFUSED, rule="service")
+            return Refused(error, claim.challenge, claim.renews, claim.is_known)
         try:
             return self._certify(claim, granting, ServiceAnswer.read(stored), name)
         except FailInfoError as error:
-            refused, request = Refused(error, claim.challenge, claim.renews), claim.request
-            digest = hashlib.sha256(request.csr.der).digest()
-            place = granting.endpoint, request.transaction_id, digest
+            refused = Refused(error, claim.challenge, claim.renews, is_known=True)
+            digest = hashlib.sha256(claim.request.csr.der).digest()
+            place = granting.endpoint, claim.request.transaction_id, digest
             return noted(self.parties.observer, refused, *place)
 
     def _certify(

@@ -47,6 +47,8 @@ class Claim(NamedTuple):
         is_first: whether somebody else than that certificate entitles it.
         waits: whether an operator has to approve.
         referee: the service that has to agree, where its challenge is that one's.
+        is_known: whether a challenge was judged right, a service has agreed, or a certificate
+            entitles it: then not anybody may have sent it.
     """
 
     request: EnrolmentRequest
@@ -56,6 +58,7 @@ class Claim(NamedTuple):
     is_first: bool
     waits: bool = False
     referee: Referee | None = None
+    is_known: bool = False
 
     def renewing(self, subject: Name) -> RenewedCertificate | None:
         """Return the certificate that the one for a subject comes after in a renewal chain."""

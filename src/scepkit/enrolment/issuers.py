@@ -68,7 +68,11 @@ class Issuers:
         """
         for name in self._reserved:
             if subject.matches(name):
-                raise BadRequest("the subject is that of the CA or of its RA")
+                raise BadRequest(
+                    "the subject is that of the CA or of its RA",
+                    rule="reserved_subject",
+                    attribute="subject",
+                )
 
     def addressed(self, recipient: Credential | None) -> IssuingCA:
         """Return the CA that a request is for (S-5.1-2).

@@ -67,6 +67,8 @@ def check(
                 f"the certificate that signed does not have the name {name}",
                 text="the certificate that signed does not have all of these names "
                 "(renewal.new_names of the profile)",
+                rule="renewal.new_names",
+                attribute="subjectAltName",
             )
 
 
@@ -78,7 +80,11 @@ def _check_key(sender: Sender, rules: RenewalRules) -> None:
 
 
 def _other_key(wanted: str) -> BadRequest:
-    return BadRequest(f"a renewal has to be for {wanted} (renewal.same_key of the profile)")
+    return BadRequest(
+        f"a renewal has to be for {wanted} (renewal.same_key of the profile)",
+        rule="renewal.same_key",
+        attribute="key",
+    )
 
 
 def _check_chain(renewed: RenewedCertificate, rules: RenewalRules, now: datetime) -> None:
@@ -90,6 +96,7 @@ def _check_chain(renewed: RenewedCertificate, rules: RenewalRules, now: datetime
                 text="this certificate has been renewed for as long as is allowed "
                 "(renewal.longest of the profile)",
                 hint="enrol anew with a challenge",
+                rule="renewal.longest",
             )
 
 
@@ -107,15 +114,18 @@ def check_signature(
 def _check_time(certificate: Certificate, rules: RenewalRules, now: datetime) -> None:
     start, end = certificate.validity
     if now < start:
-        raise BadRequest(f"the certificate that signed is not valid before {start}")
+        said = f"the certificate that signed is not valid before {start}"
+        raise BadRequest(said, rule="renewal")
     if now > end + rules.grace:
         raise BadRequest(
             f"the certificate that signed expired at {end} (renewal.grace of the profile)",
             hint="enrol anew with a challenge, or allow it for longer",
+            rule="renewal.grace",
         )
     if rules.window is not None and now < end - rules.window:
         start = end - rules.window
         raise TooEarly(
             f"too early: this certificate can be renewed from {start} on "
-            "(renewal.window of the profile)"
+            "(renewal.window of the profile)",
+            rule="renewal.window",
         )

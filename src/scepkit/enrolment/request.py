@@ -145,11 +145,19 @@ class Refused:
         error: what the peer reads, failInfo and failInfoText, and the reason for the log.
         challenge: the one-time challenge that it came with, where that was found, for the log.
         renews: the serial number of the certificate that is renewed, for the log.
+        is_known: whether something else showed a right to a certificate, such as a challenge that
+            is the same for all.
     """
 
     error: FailInfoError
     challenge: Challenge | None = None
     renews: int | None = None
+    is_known: bool = False
+
+    @property
+    def is_entitled(self) -> bool:
+        """Say whether its sender had shown a right to a certificate; else anybody may be it."""
+        return self.is_known or self.challenge is not None or self.renews is not None
 
 
 Outcome: TypeAlias = Granted | Queued | Repeated | Refused
@@ -168,6 +176,7 @@ def repeated(
         renews: as in `Repeated`.
     """
     if isinstance(standing, OtherOwner):
-        other = BadRequest("this transactionID belongs to another key")
+        said = "this transactionID belongs to another key"
+        other = BadRequest(said, rule="transaction", attribute="transactionID")
         return Refused(other, challenge, renews)
     return Repeated(standing, challenge, renews)

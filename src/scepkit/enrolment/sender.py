@@ -95,10 +95,15 @@ class Sender(NamedTuple):
         """Return the answer to an error inside the PKCS#10."""
         if self.may_be_told:
             return error
+        told: FailInfoError
         if self.renewed is not None:
             # What a request with other names gets: the one good answer that a stranger could see.
-            return other_subject(error.message)
-        return undecryptable(error.message)
+            told = other_subject(error.message)
+        else:
+            told = undecryptable(error.message)
+        # The operator has all of it.
+        told.rule, told.attribute, told.length = error.rule, error.attribute, error.length
+        return told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +149,7 @@ class Senders:
         is_own = csr.key_hash == certificate.key_hash
         rules, authority = self.rules.renewal, self.issuers.issuer_of(certificate)
         if rules is None and is_renewal:
-            raise BadRequest("this server does not renew certificates")
+            raise BadRequest("this server does not renew certificates", rule="renewal")
         renewed: RenewedCertificate | None = None
         failure: FailInfoError | None = None
         if rules is not None and (is_renewal or authority is not None):
@@ -176,11 +181,13 @@ class Senders:
             raise BadRequest(
                 "the certificate that signed is not one that this CA has stored",
                 hint="was the database restored from an old backup?",
+                rule="renewal",
             )
         if row.endpoint != self.endpoint:
             raise BadRequest(
                 f"the certificate that signed was issued by the endpoint {row.endpoint}",
                 text="the certificate that signed was issued elsewhere",
+                rule="renewal",
             )
         if row.revoked_at is not None:
             raise revoked()
@@ -216,17 +223,19 @@ class Senders:
         raise BadRequest(
             "a RenewalReq has to be signed with a certificate of this CA",
             hint="a device without one enrols with a PKCSReq",
+            rule="renewal",
         )
 
 
 def revoked() -> RevokedSigner:
     """Return the refusal for a certificate that was revoked, before or in the meantime."""
-    return RevokedSigner("the certificate that signed was revoked")
+    return RevokedSigner("the certificate that signed was revoked", rule="revoked")
 
 
 def other_key() -> BadRequest:
     """Return the refusal for a first enrolment that another key signed."""
-    return BadRequest("the request was signed by another key than it is for")
+    said = "the request was signed by another key than it is for"
+    return BadRequest(said, rule="signer", attribute="key")
 
 
 def other_subject(reason: str) -> BadRequest:
@@ -236,5 +245,8 @@ def other_subject(reason: str) -> BadRequest:
         reason: for the log only.
     """
     return BadRequest(
-        reason, text="a renewal has to be for the subject of the certificate that signed it"
+        reason,
+        text="a renewal has to be for the subject of the certificate that signed it",
+        rule="renewal.new_names",
+        attribute="subject",
     )

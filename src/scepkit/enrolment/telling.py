@@ -98,7 +98,7 @@ class Telling:
     def _outcome(self, reason: str, _word: object, stands: StoredOutcome | None) -> Next:
         if stands is not None and stands.status is not Status.REJECTED:
             return Repeated(stands, self.challenge, self.renews, self.is_first)
-        error = BadRequest(f"{self.teller.name} says no: {reason}", text=REFUSED)
+        error = BadRequest(f"{self.teller.name} says no: {reason}", text=REFUSED, rule="service")
         return Refused(error, self.challenge, self.renews)
 
 

@@ -17,7 +17,7 @@ from scepkit.ca.profiles.profile import Profile
 from scepkit.ca.profiles.requested_validity import requested
 from scepkit.ca.subject_rules import certified_subject
 from scepkit.enrolment.admission import Admission
-from scepkit.enrolment.request import EnrolmentRequest, Granted, Kind
+from scepkit.enrolment.request import EnrolmentRequest, Granted, Kind, Refused
 from scepkit.enrolment.sender import Sender, Senders
 from scepkit.enrolment.third_parties import Awaited
 from scepkit.errors import FailInfoError
@@ -123,6 +123,8 @@ def attempt(
             outcome = outcome.go_on(word, word.answer.members)
     except FailInfoError as error:
         return Trial(refusal=error)
+    if isinstance(outcome, Refused):
+        return Trial(refusal=outcome.error)
     if not isinstance(outcome, Granted):
         raise TypeError(outcome)  # nothing is queued, and nobody has asked before
     certificate = Certificate.read(outcome.record.certificate)

@@ -1,4 +1,4 @@
-"""Certificates and requests as an operator looks for them, a page at a time.
+"""Certificates, requests and refusals as an operator looks for them, a page at a time.
 
 A page is bounded, and so is the work for it. Where no index leads to what is wanted, a page looks
 through so many rows and no more: it may be short, or empty, and yet not be the last one.
@@ -20,7 +20,10 @@ from scepkit.store import (
     CertificateFilter,
     CertificateRow,
     CertificateStatus,
+    LastSeen,
     Place,
+    RefusalFilter,
+    RefusalRow,
     RequestFilter,
     RequestRow,
     Status,
@@ -34,6 +37,7 @@ _CURSOR = re.compile(
     r"(?P<time>[-0-9]{10}T[:0-9]{8}\.[0-9]{6}Z)_(?P<serial>[0-9a-f]{1,40})"
     r"_(?P<issuer>[0-9a-f]{8}|)"
 )
+_CURSOR_REFUSAL = re.compile(r"(?P<time>[-0-9]{10}T[:0-9]{8}\.[0-9]{6}Z)_(?P<id>[0-9]{1,15})")
 _CURSOR_REQUEST_STATUS = re.compile(r"[0-9]{1,15}")
 
 
@@ -46,7 +50,9 @@ _REQUEST_STATUS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """The certificates or requests that are wanted: what all of it applies to that is not None.
+    """The certificates, requests or refusals that are wanted.
+
+    All of it applies to them that is not None.
 
     Attributes:
         state: how they stand.
@@ -56,8 +62,8 @@ class Query:
         subject: a text in the subject, in any case of ASCII letters.
         name: a text in a subject alternative name such as `dns:host.example`, likewise.
         key: SHA-256 of the canonical SubjectPublicKeyInfo.
-        issued_after: aware; issued, or requested, then or later.
-        issued_before: aware; issued, or requested, before then.
+        issued_after: aware; issued, requested or last refused then or later.
+        issued_before: aware; issued, requested or last refused before then.
         expires_after: aware; valid, or waiting, until then or longer.
         expires_before: aware; valid, or waiting, until some time before then.
     """
@@ -76,7 +82,7 @@ class Query:
 
 
 class Found(NamedTuple):
-    """A certificate or request that is wanted.
+    """A certificate, request or refusal that is wanted.
 
     Attributes:
         row: as it is stored.
@@ -84,7 +90,7 @@ class Found(NamedTuple):
         cursor: the text with which the list goes on behind it.
     """
 
-    row: CertificateRow | RequestRow
+    row: CertificateRow | RequestRow | RefusalRow
     state: str
     cursor: str
 
@@ -93,7 +99,7 @@ class Page(NamedTuple):
     """Some of what is wanted.
 
     Attributes:
-        found: certificates, newest first; or requests, oldest first.
+        found: certificates or refusals, newest first; or requests, oldest first.
         after: the text with which the list goes on; None at its end.
         is_scan: whether rows are looked through for it, since no index leads to them.
     """
@@ -118,11 +124,14 @@ def select(
         limit: at most so many, 1 to `MOST`.
 
     Raises:
-        UsageError: `after` is no such text, or `limit` is out of bounds.
+        UsageError: `after` is no such text, `limit` is out of bounds, or refusals are not kept with
+            what they are looked for by.
         StoreError: the database cannot be read.
     """
     if not 1 <= limit <= MOST:
         raise UsageError(f"a page of {limit} rows", hint=f"1 to {MOST} can be had at once")
+    if query.state is State.REFUSED:
+        return _refusals(store, query, after, limit)
     if query.state.is_of_requests:
         return _requests(store, query, now, after, limit)
     return _certificates(store, query, now, after, limit)
@@ -187,6 +196,41 @@ def _requests(store: Store, query: Query, now: datetime, after: str | None, limi
         Found(row, request_status(row), str(row.id)) for row in page.rows if _asks_for(row, query)
     ]
     return Page(found, None if page.after is None else str(page.after), is_scan=True)
+
+
+def _refusals(store: Store, query: Query, after: str | None, limit: int) -> Page:
+    if query.name is not None or query.expires_after or query.expires_before or query.issuer:
+        raise UsageError(
+            "a refused request is not kept with its names, and has neither CA nor end",
+            hint="look for it by subject, key, serial number, endpoint or time",
+        )
+    wanted = RefusalFilter(
+        endpoint=query.endpoint,
+        serial=query.serial,
+        key=query.key,
+        subject=query.subject,
+        seen_after=query.issued_after,
+        seen_before=query.issued_before,
+    )
+    rows = store.refusal_page(
+        wanted, after=None if after is None else _last_seen(after), limit=limit
+    )
+    found = [Found(row, State.REFUSED.value, _cursor_of(row)) for row in rows]
+    return Page(found, found[-1].cursor if len(found) == limit else None, is_scan=True)
+
+
+def _cursor_of(row: RefusalRow) -> str:
+    return f"{row.last_at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}_{row.id}"
+
+
+def _last_seen(cursor: str) -> LastSeen:
+    match = _CURSOR_REFUSAL.fullmatch(cursor)
+    if match is None:
+        raise _no_cursor(cursor)
+    try:
+        return LastSeen(datetime.fromisoformat(match["time"]), int(match["id"]))
+    except ValueError:
+        raise _no_cursor(cursor) from None
 
 
 def _asks_for(row: RequestRow, query: Query) -> bool:

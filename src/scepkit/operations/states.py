@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """The states to look for: those of certificates, then those of requests without one."""
+    """The states to look for: of certificates, of requests without one, and of refused ones."""
 
     ISSUED = "issued"
     """All certificates, however they stand."""
@@ -20,8 +20,10 @@ class State(StrEnum):
     PENDING = "pending"
     REJECTED = "rejected"
     LAPSED = "lapsed"
+    REFUSED = "refused"
+    """By a rule, and by nobody in person."""
 
     @property
     def is_of_requests(self) -> bool:
-        """Say whether it is a state of requests."""
+        """Say whether it is a state of requests that wait, or have waited."""
         return self in (State.PENDING, State.REJECTED, State.LAPSED)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from cryptography.x509 import ObjectIdentifier
 
-from scepkit.errors import BadRequest, FailInfoError, Malformed
+from scepkit.errors import WELL_FORMED, BadRequest, FailInfoError, Malformed
 from scepkit.protocol import csr_writing, extensions, public_keys, signatures
 from scepkit.protocol.algorithms import Legacy, PublicKey, read_algorithm
 from scepkit.protocol.asn1 import ber, strings
@@ -135,7 +135,7 @@ class CertificationRequest:
         try:
             return ber.attributes(self._attributes)
         except Malformed as error:
-            raise BadRequest("the request's attributes cannot be read") from error
+            raise BadRequest("the request's attributes cannot be read", rule=WELL_FORMED) from error
 
     @once
     def extensions(self) -> Extensions:
@@ -169,7 +169,7 @@ class CertificationRequest:
         if not values:
             return None
         if len(values) > 1 and len(set(values)) > 1:
-            raise BadRequest("the request has several challengePasswords")
+            raise BadRequest("the request has several challengePasswords", rule="challenge")
         try:
             text = strings.decode(*ber.tag_and_content(values[0]))
         except (Malformed, strings.Undecodable):
@@ -269,11 +269,13 @@ class CertificationRequest:
         try:
             _ = self.subject.rdns
         except Malformed as error:
-            raise BadRequest(f"the subject cannot be read: {error.message}") from error
+            said = f"the subject cannot be read: {error.message}"
+            raise BadRequest(said, rule=WELL_FORMED, attribute="subject") from error
         try:
             self.extensions.check()
         except Malformed as error:
-            raise BadRequest(f"the extension request cannot be read: {error.message}") from error
+            said = f"the extension request cannot be read: {error.message}"
+            raise BadRequest(said, rule=WELL_FORMED, attribute="extensionRequest") from error
         _ = self.challenge_password
         return tuple(uses)
 
@@ -288,6 +290,8 @@ class CertificationRequest:
             raise BadRequest(
                 "the extension request is in the old form of a draft, which is not allowed here",
                 hint=f"to allow it, name {Legacy.DRAFT_OIDS.value!r} in the legacy setting",
+                rule="legacy",
+                attribute="extensionRequest",
             )
         return True
 

@@ -22,7 +22,7 @@ from cryptography import x509
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, ExtensionOID
 
-from scepkit.errors import BadRequest, Malformed, UsageError
+from scepkit.errors import WELL_FORMED, BadRequest, Malformed, UsageError
 from scepkit.protocol import general_name
 from scepkit.protocol.asn1 import ber
 from scepkit.protocol.asn1 import der as _der
@@ -315,13 +315,15 @@ def merged(lists: Iterable[bytes]) -> Extensions:
     try:
         found = [one for der in lists for one in Extensions.read_sequence(der).all]
     except Malformed as error:
-        raise BadRequest(f"the extension request cannot be read: {error.message}") from error
+        said = f"the extension request cannot be read: {error.message}"
+        raise BadRequest(said, rule=WELL_FORMED, attribute="extensionRequest") from error
     if len({one.identifier for one in found}) < len(found):
         found = list(dict.fromkeys(found))
         identifiers = [one.identifier for one in found]
         for identifier, name in LOOKED_AT.items():
             if identifiers.count(identifier) > 1:
-                raise BadRequest(f"the request asks for two different {name} extensions")
+                said = f"the request asks for two different {name} extensions"
+                raise BadRequest(said, rule=WELL_FORMED, attribute=name)
     return Extensions(tuple(found))
 
 

@@ -89,15 +89,16 @@ def create(
     health = _health(in_force, store, crls, lines)
     challenge_secrets.warn_of_static(settings, endpoint_files.challenges(home.files))
     work = _Executors.of(settings)
+    scep = SCEPFront(endpoints, settings, work.deciding, work.beside, store)
     ocsp = OCSPPresigner(endpoints)
     doors: dict[str, Answerer] = {
         NDES_PAGE: NDESFront(endpoints, work.minting, work.hashing, store),
         JAMF_WEBHOOK: JamfFront(endpoints, work.minting, store),
     }
     return Application(
-        routes=_routes(settings, store, endpoints, crls, health, work, doors),
+        routes=_routes(settings, store, endpoints, crls, health, work, scep, doors),
         doors=doors,
-        jobs=(endpoints, crls, in_force.sweeper, in_force.joining, ocsp, health),
+        jobs=(endpoints, crls, in_force.sweeper, in_force.joining, ocsp, health, scep),
         work=work,
         store=store,
         tally=tally or Tally(),
@@ -172,10 +173,10 @@ def _routes(
     crls: CRLs,
     health: Health,
     work: _Executors,
+    scep: SCEPFront,
     doors: Mapping[str, Answerer],
 ) -> Mapping[str, Answerer]:
     """Return the objects that answer, by the first part of the path."""
-    scep = SCEPFront(endpoints, settings, work.deciding, work.beside, store)
     distribution = Distribution(crls, utc_now)
     routes: dict[str, Answerer] = {
         **dict.fromkeys(SCEP_PATHS, scep),

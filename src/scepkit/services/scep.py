@@ -28,7 +28,7 @@ from scepkit.enrolment.request import (
     repeated,
 )
 from scepkit.enrolment.sender import Sender, Senders, revoked
-from scepkit.enrolment.third_parties import Awaited
+from scepkit.enrolment.third_parties import Awaited, Role
 from scepkit.errors import BadCertId, BadRequest, BadTime, FailInfoError, UsageError
 from scepkit.protocol.algorithms import Legacy
 from scepkit.protocol.cms.enveloped import Undecryptable
@@ -156,7 +156,9 @@ class SCEPService:
         try:
             outcome = awaited.go_on(word, kept)
         except FailInfoError as error:
-            outcome = Refused(error, awaited.challenge, awaited.renews)
+            # Nobody but a referee is asked before something else has entitled.
+            is_known = awaited.role is not Role.REFEREE
+            outcome = Refused(error, awaited.challenge, awaited.renews, is_known)
         return self._answered(waiting.message, outcome)
 
     def record(self, decision: Step, promise: Promise | None = None) -> Promise | None:
@@ -211,7 +213,7 @@ class SCEPService:
         except FailInfoError as error:
             refused = Refused(error)
             if not isinstance(outcome, Retrieved):
-                refused = Refused(error, outcome.challenge, outcome.renews)
+                refused = Refused(error, outcome.challenge, outcome.renews, is_known=True)
             answer = cert_rep(refused)
             return Decision(read, refused, answer, self._reply(read, answer))
 
@@ -231,7 +233,11 @@ class SCEPService:
         """Hold a signingTime, if there is one, to this server's clock (S-3.2.1.4-5)."""
         signed = verified.attributes.signing_time
         if signed is not None and abs(now - signed) > limit:
-            raise BadTime(f"the message was signed at {signed}, by the device's clock")
+            raise BadTime(
+                f"the message was signed at {signed}, by the device's clock",
+                rule="signing_time_minutes",
+                attribute="signingTime",
+            )
 
     # --- CertPoll, GetCert, GetCRL ----------------------------------------------------------------
 
@@ -249,7 +255,8 @@ class SCEPService:
             self.name, verified.attributes.transaction_id.value, key, now=now
         )
         if standing is None:
-            raise BadCertId("no request with this transactionID is known")
+            said = "no request with this transactionID is known"
+            raise BadCertId(said, rule="transaction", attribute="transactionID")
         if not isinstance(standing, OtherOwner) and standing.reply_secret is not None:
             read.password = self._admission.secret_box.reveal(standing.reply_secret, key)
         return self._answered(read, repeated(standing))
@@ -321,10 +328,11 @@ class SCEPService:
         if not isinstance(wanted, PKCSReq | RenewalReq):
             raise BadRequest("not a PKCSReq or RenewalReq")
         csr, is_renewal = wanted.csr, verified.message_type is MessageType.RENEWAL_REQ
-        read.requested = csr.subject
+        read.csr = csr
         if opened.legacy:
             read.add_legacy(opened.legacy)
         outcome: Outcome | Awaited
+        sender: Sender | None = None
         try:
             sender = self._senders.identify(
                 verified.certificate,
@@ -355,7 +363,9 @@ class SCEPService:
             )
             outcome = self._admission.decide(request)
         except FailInfoError as error:
-            outcome = Refused(error)
+            renewed = None if sender is None else sender.renewed
+            serial = None if renewed is None else renewed.serial
+            outcome = Refused(error, None, serial, is_known=renewed is not None)
         return self._answered(read, outcome)
 
     def _check_readable(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypeAlias
 
 from scepkit.enrolment.request import Granted, Queued, Refused, Repeated
@@ -11,18 +13,20 @@ from scepkit.enrolment.third_parties import Awaited
 from scepkit.errors import FailInfo
 from scepkit.protocol.algorithms import Legacy
 from scepkit.protocol.certificate import show_serial
-from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.scep import pkimessage
 from scepkit.protocol.scep.attributes import MessageType, PKIStatus
 from scepkit.protocol.scep.messages import CertRep, Failure, Pending, Success
 from scepkit.protocol.scep.pkimessage import PKIMessage, VerifiedMessage
 from scepkit.protocol.value import value
-from scepkit.store import Challenge, Issuance, QueuedEntry, Status, StoredOutcome
+from scepkit.store import Challenge, Issuance, QueuedEntry, Refusal, Status, StoredOutcome
 
 _NAMES = {one: one.name for one in MessageType}
 _STATUSES = {one: one.name for one in PKIStatus}
 # Characters of a subject: more than any that is issued in earnest.
 _LOGGED = 500
+# Characters of the reason of a refusal that are kept.
+_LONGEST_REASON = 2000
 # Beyond all serial numbers: they have at most 20 octets.
 _SERIALS = 1 << 160
 # Octets of a subject: a longer one is not decoded, and so many of it are shown.
@@ -38,7 +42,7 @@ class ReadMessage:
     Attributes:
         received: the message.
         verified: the same, if its signature held.
-        requested: the subject that it asks for, not decoded yet.
+        csr: the PKCS#10 in it; its subject is not decoded yet.
         serial: the serial number that a GetCert or GetCRL names.
         stored: the subject of the certificate with that number, where there is one.
         password: what a reply is encrypted with when the device's key cannot decrypt. Secret.
@@ -48,12 +52,22 @@ class ReadMessage:
 
     received: PKIMessage
     verified: VerifiedMessage | None = None
-    requested: Name | None = None
+    csr: CertificationRequest | None = None
     serial: int | None = None
     stored: str = ""
     password: str | None = field(default=None, repr=False)
     key_agreement: bool = False
     legacy: tuple[Legacy, ...] = ()
+
+    @property
+    def key_hash(self) -> bytes:
+        """Return the hash of the key in the PKCS#10, else of the one that signed; empty for none.
+
+        It is SHA-256 of the canonical SubjectPublicKeyInfo, 32 octets.
+        """
+        if self.csr is not None:
+            return self.csr.key_hash
+        return b"" if self.verified is None else self.verified.certificate.key_hash
 
     def add_legacy(self, uses: tuple[Legacy, ...]) -> None:
         """Add more that had to be allowed; a message and what is inside are often signed alike."""
@@ -128,13 +142,49 @@ class Decision:
             facts["legacy"] = [legacy.value for legacy in message.legacy]
         return facts
 
+    def refusal(
+        self, facts: Mapping[str, Any], *, endpoint: str, peer: str, at: datetime
+    ) -> Refusal | None:
+        """Return the refusal as it is kept for the operator; None where nothing is refused.
+
+        It has nothing that the log does not have, and no more of it than fits a line.
+
+        Args:
+            facts: what `facts` returned.
+            endpoint: the endpoint's name.
+            peer: the sender's address, as the log has it.
+            at: the time, aware.
+        """
+        outcome, message = self.outcome, self.message
+        if not isinstance(outcome, Refused):
+            return None
+        error = outcome.error
+        return Refusal(
+            endpoint=endpoint,
+            is_entitled=outcome.is_entitled,
+            transaction_id=facts["transaction_id"],
+            message_type=facts["message_type"],
+            at=at,
+            fail_info=error.fail_info,
+            reason=_line(self.reason, _LONGEST_REASON),
+            rule=_line(error.rule),
+            attribute=_line(error.attribute),
+            length=error.length,
+            subject=_line(facts["subject"]),
+            key=message.key_hash,
+            serial=outcome.renews if message.serial is None else message.serial,
+            challenge=None if outcome.challenge is None else outcome.challenge.id,
+            peer=_line(peer),
+        )
+
     @property
     def subject(self) -> str:
         """Return the subject of the request, for the log, no longer than a line that people read.
 
         To be asked for when the reply is out, as `facts` are.
         """
-        requested = self.message.requested
+        csr = self.message.csr
+        requested = None if csr is None else csr.subject
         if requested is None or requested.is_empty:
             if isinstance(self.outcome, Repeated):
                 return self.outcome.standing.subject
@@ -219,6 +269,13 @@ def _answered_before(standing: StoredOutcome) -> CertRep:
             return Pending()
     code = FailInfo.badRequest if standing.fail_info is None else FailInfo(standing.fail_info)
     return Failure(code, standing.reason or "the request was refused")
+
+
+def _line(text: str, most: int = _LOGGED) -> str:
+    """Return a text as it is kept: what is not printable is escaped, as in the log."""
+    if not text.isprintable():
+        text = text.encode("unicode_escape").decode("ascii")
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def loggable_serial(serial_number: int) -> int | None:

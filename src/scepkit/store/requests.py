@@ -112,6 +112,7 @@ REQUESTS = select(
     requests.c.renews_issuer,
 ).join_from(requests, transactions)
 REQUEST = REQUESTS.where(requests.c.id == bindparam("request_id"))
+IN_TRANSACTION = REQUESTS.where(_OF_TRANSACTION).order_by(requests.c.id)
 OF_CERTIFICATE = REQUESTS.where(
     requests.c.serial == bindparam("serial"), requests.c.issuer == bindparam("issuer")
 )
@@ -266,6 +267,20 @@ class RequestRecords(Database):
         """
         with self._reading() as connection:
             return request(connection, request_id, now)
+
+    def requests_of(self, endpoint: str, transaction_id: bytes) -> list[RequestRow]:
+        """Return the requests of a transaction, oldest first.
+
+        Args:
+            endpoint: the endpoint that they came to.
+            transaction_id: the transactionID as received.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        of = {"endpoint": endpoint, "transaction_id": transaction_id}
+        with self._reading() as connection:
+            return [as_of(None, row) for row in connection.execute(IN_TRANSACTION, of)]
 
     def request_of(self, key: CertificateKey) -> RequestRow | None:
         """Return the request that got a certificate; None where it is not kept.

@@ -94,13 +94,17 @@ class FurtherExtensions:
             if one.value is None or not is_der(one.value):
                 raise self._refused(oid, "is no DER")
             if len(one.value) > LONGEST:
-                raise self._refused(oid, f"has {len(one.value)} octets, at most {LONGEST} fit")
+                size = len(one.value)
+                raise self._refused(oid, f"has {size} octets, at most {LONGEST} fit", size)
             seen.add(one.identifier)
             yield extension(one.identifier, one.value, critical=one.critical)
 
-    def _refused(self, oid: str, what: str) -> BadRequest:
+    def _refused(self, oid: str, what: str, length: int | None = None) -> BadRequest:
         return BadRequest(
-            f"the extension {oid} {what} (copied_extensions of the profile {self.profile!r})"
+            f"the extension {oid} {what} (copied_extensions of the profile {self.profile!r})",
+            rule="copied_extensions",
+            attribute=oid,
+            length=length,
         )
 
 

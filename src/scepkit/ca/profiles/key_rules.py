@@ -52,12 +52,16 @@ class KeyRules:
             BadRequest: it is; the text names the rule.
         """
         if self.blocked is not None and hashlib.sha256(spki).digest() in self.blocked:
-            raise BadRequest(f"the key is blocked (key.blocklist of the profile {self.profile!r})")
+            raise self._refused("is blocked", "key.blocklist")
         if self.weaknesses and isinstance(key, rsa.RSAPublicKey | PSSPublicKey):
             numbers = (key if isinstance(key, rsa.RSAPublicKey) else key.rsa).public_numbers()
             for what, finds in self.weaknesses:
                 if finds(numbers.n, numbers.e):
-                    raise BadRequest(f"the key {what} (key.weak of the profile {self.profile!r})")
+                    raise self._refused(what, "key.weak")
+
+    def _refused(self, what: str, key: str) -> BadRequest:
+        said = f"the key {what} ({key} of the profile {self.profile!r})"
+        return BadRequest(said, rule=key, attribute="key")
 
 
 def weaknesses() -> tuple[tuple[str, _Weakness], ...]:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from scepkit.ca.profiles.patterns import Pattern
 from scepkit.ca.profiles.templates import Template, Values
 from scepkit.ca.subject_rules import EMAIL_ADDRESS, email_addresses
-from scepkit.errors import BadRequest, Malformed
+from scepkit.errors import WELL_FORMED, BadRequest, Malformed
 from scepkit.protocol.asn1 import der
 from scepkit.protocol.asn1.strings import Undecodable
 from scepkit.protocol.distinguished_name import Name
@@ -120,7 +120,11 @@ class NameRules:
                 counted += self._emails(subject, counted)
             self._check(counted)
         except (Malformed, Undecodable) as error:
-            raise BadRequest("a requested alternative name cannot be read") from error
+            raise BadRequest(
+                "a requested alternative name cannot be read",
+                rule=WELL_FORMED,
+                attribute="subjectAltName",
+            ) from error
         return names
 
     def _emails(self, subject: Name, counted: list[GeneralName]) -> list[GeneralName]:
@@ -135,7 +139,9 @@ class NameRules:
             if len(written) > len(found):
                 raise BadRequest(
                     "the subject's emailAddress is not one address, as the rules on e-mail "
-                    f"addresses need it (names.email of the profile {self.profile!r})"
+                    f"addresses need it (names.email of the profile {self.profile!r})",
+                    rule="names.email",
+                    attribute="emailAddress",
                 )
         return [one for one in found if one not in counted]
 
@@ -183,12 +189,14 @@ class NameRules:
         try:
             return _name(kind, text) if text else None
         except ValueError as error:
-            raise BadRequest(f"{label} is none ({rule})") from error
+            key = f"names.{shown}.add"
+            raise BadRequest(f"{label} is none ({rule})", rule=key, attribute=shown) from error
 
     def _check(self, names: list[GeneralName]) -> None:
         if len(names) > self.most:
             what = f"{len(names)} alternative names are too many, at most {self.most} are allowed"
-            raise BadRequest(f"{what} (names.max of the profile {self.profile!r})")
+            said = f"{what} (names.max of the profile {self.profile!r})"
+            raise BadRequest(said, rule="names.max", attribute="subjectAltName")
         for name in names:
             kind = name.kind
             self._check_one(kind, name, self.rules.get(kind, _ANY))
@@ -228,9 +236,9 @@ class NameRules:
 
     def _refused(self, kind: str, what: str, key: str) -> BadRequest:
         shown = _shown(kind)
-        return BadRequest(
-            f"the {shown} name {what} (names.{shown}.{key} of the profile {self.profile!r})"
-        )
+        rule = f"names.{shown}.{key}"
+        said = f"the {shown} name {what} ({rule} of the profile {self.profile!r})"
+        return BadRequest(said, rule=rule, attribute=shown)
 
 
 def _shown(kind: str) -> str:

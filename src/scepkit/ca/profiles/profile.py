@@ -19,7 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from scepkit.ca.extensions import key_usage
 from scepkit.ca.identity import Identity, sid_extension
 from scepkit.ca.subject_rules import allowed_names
-from scepkit.errors import BadRequest, Malformed, SettingsError
+from scepkit.errors import WELL_FORMED, BadRequest, Malformed, SettingsError
 from scepkit.protocol.algorithms import PSSPublicKey, is_ec, is_rsa
 from scepkit.protocol.asn1 import der
 from scepkit.protocol.extensions import SUBJECT_ALTERNATIVE_NAME, encoded, extension
@@ -193,14 +193,16 @@ class Profile:
         """
         return subject if self.subject is None else self.subject.of_request(subject)
 
-    def refusal(self, what: str, key: str) -> BadRequest:
+    def refusal(self, what: str, key: str, attribute: str = "") -> BadRequest:
         """Return the refusal of a request that does not follow the profile.
 
         Args:
             what: the attribute, and what is wrong with it; no value of the request's.
             key: the profile's key that it does not follow.
+            attribute: as in `FailInfoError`.
         """
-        return BadRequest(f"{what} ({key} of the profile {self.name!r})")
+        said = f"{what} ({key} of the profile {self.name!r})"
+        return BadRequest(said, rule=key, attribute=attribute)
 
 
 def _check_known(what: str, asked: frozenset[str], known: frozenset[str]) -> None:
@@ -219,22 +221,24 @@ def check_public_key(key: PublicKeyTypes | PSSPublicKey, profile: Profile) -> Pu
     """
     if is_rsa(key) or isinstance(key, PSSPublicKey):
         if profile.rsa_bits is None:
-            raise profile.refusal("an RSA key is not allowed here", "key.kinds")
+            raise profile.refusal("an RSA key is not allowed here", "key.kinds", "key")
         low, high = profile.rsa_bits
         if not low <= key.key_size <= high:
             size = f"an RSA key of {key.key_size} bits, not {low} to {high}"
-            raise profile.refusal(size, "key.rsa_bits")
+            raise profile.refusal(size, "key.rsa_bits", "key")
         return key
     if is_ec(key):
         if key.curve.name not in profile.curves:
             curve = f"an EC key on the curve {key.curve.name} is not allowed here"
-            raise profile.refusal(curve, "key.kinds")
+            raise profile.refusal(curve, "key.kinds", "key")
         return key
     if isinstance(key, ed25519.Ed25519PublicKey):
         if ED25519 not in profile.curves:
-            raise profile.refusal("an Ed25519 key is not allowed here", "key.kinds")
+            raise profile.refusal("an Ed25519 key is not allowed here", "key.kinds", "key")
         return key
-    raise BadRequest("the public key is none of RSA, EC and Ed25519")
+    raise BadRequest(
+        "the public key is none of RSA, EC and Ed25519", rule="key.kinds", attribute="key"
+    )
 
 
 def from_request(
@@ -261,18 +265,22 @@ def from_request(
         asked_usage, asked_eku = requested.key_usage, requested.extended_key_usage
         names = requested.subject_alternative_names
     except Malformed as error:
-        raise BadRequest(f"the extension request cannot be read: {error.message}") from error
+        raise BadRequest(
+            f"the extension request cannot be read: {error.message}",
+            rule=WELL_FORMED,
+            attribute="extensionRequest",
+        ) from error
     usage = _key_usage(asked_usage, profile.key_usages, _impossible(public_key))
     if not usage:
         what = "none of the requested key usages is allowed here for such a key"
-        raise profile.refusal(what, "key_usages")
+        raise profile.refusal(what, "key_usages", "keyUsage")
     purposes = _extended_key_usage(asked_eku, profile, identity)
     allowed = allowed_names(names, subject, profile.san_types, identity)
     further = () if profile.further is None else profile.further.of(requested)
     if not allowed:
         if subject.is_empty:
             what = "the request has neither a subject nor a subjectAltName allowed here"
-            raise profile.refusal(what, "names.kinds")
+            raise profile.refusal(what, "names.kinds", "subjectAltName")
         return (usage, purposes, *further), ()
     # RFC 5280 section 4.2.1.6: critical if the subject is empty; else SHOULD be non-critical.
     value = der.sequence(*[name.der for name in allowed])
@@ -305,7 +313,11 @@ def check_names(requested: Extensions, subject: Name, profile: Profile, identity
     """
     names = requested.subject_alternative_names
     if subject.is_empty and not names:
-        raise BadRequest("the request has neither a subject nor a subjectAltName")
+        raise BadRequest(
+            "the request has neither a subject nor a subjectAltName",
+            rule=WELL_FORMED,
+            attribute="subject",
+        )
     allowed_names(names, subject, profile.san_types, identity)
 
 
@@ -357,7 +369,7 @@ def _extended_key_usage(
     if not granted:
         # Without the extension it would be good for all of them.
         what = "none of the requested extended key usages is allowed here"
-        raise profile.refusal(what, "allowed_eku")
+        raise profile.refusal(what, "allowed_eku", "extKeyUsage")
     return granted
 
 

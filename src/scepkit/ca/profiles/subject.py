@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from scepkit.ca.profiles.patterns import Pattern
 from scepkit.ca.profiles.templates import Template, Values
-from scepkit.errors import BadRequest, Malformed
+from scepkit.errors import WELL_FORMED, BadRequest, Malformed
 from scepkit.protocol.asn1 import der, strings
 from scepkit.protocol.distinguished_name import Name, NameAttribute
 from scepkit.protocol.once import once
@@ -99,7 +99,9 @@ class SubjectRules:
             name = self._made(subject, values)
             self._check(name)
         except (Malformed, strings.Undecodable) as error:
-            raise BadRequest(f"the subject cannot be read: {error}") from error
+            raise BadRequest(
+                f"the subject cannot be read: {error}", rule=WELL_FORMED, attribute="subject"
+            ) from error
         return subject if name.der == subject.der else name
 
     def of_request(self, subject: Name) -> Name:
@@ -148,7 +150,8 @@ class SubjectRules:
                 raise self._refused(rule.label, what, f"subject.{rule.label}.{key}")
 
     def _refused(self, label: str, what: str, key: str) -> BadRequest:
-        return BadRequest(f"the subject's {label} {what} ({key} of the profile {self.profile!r})")
+        said = f"the subject's {label} {what} ({key} of the profile {self.profile!r})"
+        return BadRequest(said, rule=key, attribute=label)
 
 
 def _faults(rule: AttributeRule, count: int) -> Iterator[tuple[str, str]]:

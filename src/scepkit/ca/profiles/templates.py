@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, TypeAlias
 
 from scepkit.ca.profiles.extras import needed
-from scepkit.errors import BadRequest, Malformed, SettingsError
+from scepkit.errors import WELL_FORMED, BadRequest, Malformed, SettingsError
 from scepkit.protocol.asn1.strings import Undecodable
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
@@ -100,11 +100,17 @@ class Template:
                 f"{label} cannot be made by its template: {kind}: {str(error)[:200]} ({rule})",
                 text=f"{label} cannot be made: a value that it needs is missing or does not fit "
                 f"({rule})",
+                rule=_key(rule),
             ) from error
         if len(text) > LONGEST:
             what = f"would have {len(text)} characters, at most {LONGEST} fit"
-            raise BadRequest(f"{label} {what} ({rule})")
+            raise BadRequest(f"{label} {what} ({rule})", rule=_key(rule), length=len(text))
         return str(text)
+
+
+def _key(rule: str) -> str:
+    """Return the key of a rule that is named with its profile."""
+    return rule.partition(" ")[0]
 
 
 def values_of(csr: CertificationRequest, endpoint: str, vouchers: Mapping[str, Any]) -> Values:
@@ -122,7 +128,7 @@ def values_of(csr: CertificationRequest, endpoint: str, vouchers: Mapping[str, A
     try:
         attributes, names = texts_of(csr.subject, csr.extensions.subject_alternative_names)
     except (Malformed, Undecodable) as error:
-        raise BadRequest("a name in the request cannot be read") from error
+        raise BadRequest("a name in the request cannot be read", rule=WELL_FORMED) from error
     return {
         "subject": {label: texts[0] for label, texts in attributes.items()},
         "subject_all": attributes,

@@ -1,4 +1,4 @@
-"""`scep admin list`: issued certificates, and requests that have none."""
+"""`scep admin list`: issued certificates, requests that have none, and refused ones."""
 
 from __future__ import annotations
 
@@ -51,9 +51,20 @@ _OF_CERTIFICATES: tuple[str, ...] = (
     "not_after",
     "status",
 )
+_OF_REFUSALS: tuple[str, ...] = (
+    "last_refused",
+    "times",
+    "endpoint",
+    "sender",
+    "subject",
+    "rule",
+    "attribute",
+    "transaction_id",
+)
 _EMPTY = {
     State.ISSUED: "no certificate was issued yet",
     State.PENDING: "no request waits for a decision",
+    State.REFUSED: "no request was refused",
 }
 _NOTHING = "nothing found"
 _HASH = re.compile(r"(?:sha256:)?((?:[0-9a-f]{2}:?){32})", re.IGNORECASE)
@@ -70,7 +81,7 @@ StateOption: TypeAlias = Annotated[
         metavar="STATE",
         help="Certificates: issued (all, the default), valid, signed (not delivered yet), revoked "
         "(or on hold), held, expired, planned (to be revoked). Requests without one: pending, "
-        "rejected, lapsed (nobody decided in time).",
+        "rejected (by an operator), lapsed (nobody decided in time), refused (by a rule).",
         show_default=False,
     ),
 ]
@@ -118,12 +129,13 @@ def register(app: typer.Typer) -> None:
     app.command(
         "list",
         cls=Command,
-        short_help="List certificates, or requests.",
+        short_help="List certificates, requests, or refusals.",
         epilog=examples(
             "scep admin list --subject dev1",
             "scep admin list --name dns:dev1.example --state valid",
             "scep admin list --key leaked.pem --json",
             "scep admin list --pending",
+            "scep admin list --state refused --endpoint vpn",
         ),
     )(listing)
 
@@ -150,7 +162,8 @@ def listing(
 
     A certificate is listed with its serial number, a request with a short number: show, approve,
     reject and revoke take them. A request is listed with the SHA-256 of its PKCS#10, too: compare
-    it with the one that the device shows.
+    it with the one that the device shows. A refused request is listed with its transactionID, which
+    show takes; those refused last come first.
 
     Texts are found in any case of ASCII letters. Times are UTC; --json has their seconds. What
     comes and goes between two lists makes no other row come twice, or be left out, with --after.
@@ -208,11 +221,17 @@ def _due(store: Store) -> Callable[[Found], datetime | None]:
 
 def _print_json(found: Iterable[Found], due: Callable[[Found], datetime | None] | None) -> int:
     """Write one object a line; return how many."""
+    from scepkit.cli.admin.refusals import json_fields
+    from scepkit.store import RefusalRow
+
     count = 0
     for one in found:
         count += 1
         planned = {} if due is None else {"revocation_due": timestamp(due(one))}
-        row = {**_fields(one, timestamp), **_more(one), **planned, "cursor": one.cursor}
+        fields = (
+            json_fields(one.row) if isinstance(one.row, RefusalRow) else _fields(one, timestamp)
+        )
+        row = {**fields, **_more(one), **planned, "cursor": one.cursor}
         terminal.data(json.dumps(row))
     return count
 
@@ -253,7 +272,10 @@ def _print_table(
             planned = {} if due is None else {"revocation_due": table.minute(due(one))}
             yield _fields(one, table.minute) | planned
 
-    if query.state.is_of_requests:
+    if query.state is State.REFUSED:
+        columns = [one for one in _OF_REFUSALS if endpoints or one != "endpoint"]
+        count = table.write(rows(), columns, below=("transaction_id", "subject"))
+    elif query.state.is_of_requests:
         count = table.write(rows(), _OF_REQUESTS, below=("sha256", "subject"))
     else:
         columns = [one for one in _OF_CERTIFICATES if endpoints or one != "endpoint"]
@@ -266,9 +288,12 @@ def _print_table(
 
 
 def _fields(one: Found, time: Callable[[datetime | None], str]) -> dict[str, str]:
-    from scepkit.store import CertificateRow
+    from scepkit.cli.admin import refusals
+    from scepkit.store import CertificateRow, RefusalRow
 
     row = one.row
+    if isinstance(row, RefusalRow):
+        return refusals.columns(row, time)
     if isinstance(row, CertificateRow):
         return {
             "serial": show_serial(row.serial),

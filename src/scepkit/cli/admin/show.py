@@ -1,15 +1,16 @@
-"""`scep admin show`: all that is known about one certificate or request."""
+"""`scep admin show`: all that is known about one certificate, request or transactionID."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scepkit.cli import terminal
+from scepkit.cli.admin import refusals
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
     DirectoryOption,
@@ -24,7 +25,7 @@ from scepkit.protocol.certificate import show_serial
 
 if TYPE_CHECKING:
     from scepkit.operations.renewal_chain import Link
-    from scepkit.store import CertificateKey, CertificateRow, RevocationRow, Store
+    from scepkit.store import CertificateKey, CertificateRow, RefusalRow, RevocationRow, Store
 
 # Serial numbers are random and long; those of requests are counted.
 _REQUEST = re.compile(r"[0-9]{1,15}")
@@ -35,8 +36,12 @@ def register(app: typer.Typer) -> None:
     app.command(
         "show",
         cls=Command,
-        short_help="Show one certificate or request.",
-        epilog=examples("scep admin show 1", "scep admin show 5a1f... --pem"),
+        short_help="Show one certificate or request, or what was refused.",
+        epilog=examples(
+            "scep admin show 1",
+            "scep admin show 5a1f... --pem",
+            "scep admin show 77AC68E2D6F1",
+        ),
     )(show)
 
 
@@ -44,9 +49,9 @@ def show(
     number: Annotated[
         str,
         typer.Argument(
-            metavar="SERIAL|REQUEST",
+            metavar="SERIAL|REQUEST|TRANSACTIONID",
             help="A certificate's serial number in hex (0x..., where it is decimal digits alone), "
-            "or a request's number.",
+            "a request's number, or a transactionID as the log has it.",
             show_default=False,
         ),
     ],
@@ -57,18 +62,24 @@ def show(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show all details of a certificate or a request.
+    """Show all details of a certificate or a request, and what was refused.
 
     For a certificate with renewals the whole renewal chain is drawn, one line for each certificate.
     A renewal stands below the certificate that it renewed; the one in use is marked as current.
 
+    Of a transactionID the newest request is shown, and the requests that were refused: when, how
+    often, by which rule, and why. Of a certificate the refused renewals are shown, too.
+
     The challenge in a request is blanked out, so the signature of its PEM no longer verifies.
     """
-    with records_opened(directory) as (_, store):
-        found = (
-            _request(store, number) if _REQUEST.fullmatch(number) else _certificate(store, number)
-        )
+    with records_opened(directory) as (home, store):
+        found = _found(store, number, [*home.settings.endpoint])
     if pem:
+        if not found.pem:
+            raise UsageError(
+                f"nothing is kept of {number} but why it was refused",
+                hint="look at it without --pem",
+            )
         terminal.data(found.pem)
     elif as_json:
         terminal.json_data(
@@ -76,6 +87,7 @@ def show(
                 **found.fields,
                 "cut": [*found.cut],
                 "history": found.history,
+                "refusals": [refusals.json_fields(one) for one in found.refusals],
                 "chain": [link_fields(one) for one in found.chain],
                 "pem": found.pem,
             }
@@ -84,6 +96,9 @@ def show(
         told = [(name, value) for name, value in found.fields.items() if value]
         told += [("left out", one) for one in found.cut]
         told += [("history", _in_words(one)) for one in found.history]
+        # Where nothing else is known, the fields are those of the first one.
+        others = found.refusals if found.pem else found.refusals[1:]
+        told += [("refused", refusals.in_words(one)) for one in others]
         told += [("chain", line) for line in _drawn(found.chain, found.key)]
         terminal.data_fields(told)
 
@@ -99,6 +114,7 @@ class _Shown:
         history: what an operator did with the certificate.
         chain: the renewal chain that it is in.
         cut: what the request asked for, and the certificate has not.
+        refusals: the requests that were refused, those last seen first.
     """
 
     fields: dict[str, str]
@@ -107,6 +123,37 @@ class _Shown:
     history: Sequence[dict[str, str]] = ()
     chain: Sequence[Link] = ()
     cut: Sequence[str] = ()
+    refusals: Sequence[RefusalRow] = ()
+
+
+def _found(store: Store, named: str, endpoints: list[str]) -> _Shown:
+    """Return what goes by a number or a transactionID: a transaction where nothing else does."""
+    try:
+        if _REQUEST.fullmatch(named):
+            return _request(store, int(named))
+        return _certificate(store, named)
+    except UsageError:
+        found = _transaction(store, named, endpoints)
+        if found is None:
+            raise
+        return found
+
+
+def _transaction(store: Store, named: str, endpoints: list[str]) -> _Shown | None:
+    """Return the newest request of a transactionID with what was refused, or that alone."""
+    from scepkit.protocol.scep.attributes import TransactionID
+    from scepkit.store import RefusalFilter
+
+    refused = store.refusal_page(RefusalFilter(transaction_id=named))
+    octets = TransactionID.read(named).value
+    found = [store.requests_of(one, octets) for one in endpoints]
+    rows = sorted((row for rows in found for row in rows), key=lambda row: row.id)
+    if rows:
+        return replace(_request(store, rows[-1].id), refusals=refused)
+    if not refused:
+        return None
+    fields = refusals.json_fields(refused[0])
+    return _Shown({name: str(value or "") for name, value in fields.items()}, "", refusals=refused)
 
 
 def _certificate(store: Store, number: str) -> _Shown:
@@ -116,6 +163,7 @@ def _certificate(store: Store, number: str) -> _Shown:
     from scepkit.operations.selection import by_serial, certificate_status
     from scepkit.protocol.certificate import Certificate, fingerprint
     from scepkit.server.data_directory import utc_now
+    from scepkit.store import RefusalFilter
 
     (row,) = by_serial(store, [number])
     now, request = utc_now(), store.request_of(row.key)
@@ -148,6 +196,7 @@ def _certificate(store: Store, number: str) -> _Shown:
         [_done(one) for one in store.revocation_history(row.key)],
         [*renewal_chain.links(store.renewal_chains([row.key]), now)],
         () if request is None else cut_from(request.csr, row.der),
+        store.refusal_page(RefusalFilter(endpoint=row.endpoint, serial=row.serial)),
     )
 
 
@@ -182,14 +231,15 @@ def _in_words(line: dict[str, str]) -> str:
     return f"{line['at']} {line['action']} ({line['reason']}{since}) by {line['by']}{note}"
 
 
-def _request(store: Store, number: str) -> _Shown:
+def _request(store: Store, number: int) -> _Shown:
     from scepkit.cli import certificate_text
     from scepkit.operations.selection import request_status
     from scepkit.protocol import csr
     from scepkit.protocol.scep.attributes import MessageType, TransactionID
     from scepkit.server.data_directory import utc_now
+    from scepkit.store import RefusalFilter
 
-    row = store.request(int(number), now=utc_now())
+    row = store.request(number, now=utc_now())
     if row is None:
         raise UsageError(
             f"there is no request {number}", hint="scep admin list --pending shows them"
@@ -214,7 +264,10 @@ def _request(store: Store, number: str) -> _Shown:
         "renews": show_serial(row.renews) if row.renews is not None else "",
         "sha256": row.csr_digest.hex() if row.csr_digest else "",
     }
-    return _Shown(fields, _pem(row.csr, "CERTIFICATE REQUEST"))
+    refused = RefusalFilter(endpoint=row.endpoint, transaction_id=fields["transaction_id"])
+    return _Shown(
+        fields, _pem(row.csr, "CERTIFICATE REQUEST"), refusals=store.refusal_page(refused)
+    )
 
 
 def _pem(der: bytes, label: str) -> str:

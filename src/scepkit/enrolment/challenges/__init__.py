@@ -108,4 +108,7 @@ def refused(reason: str) -> BadRequest:
     Args:
         reason: for the log only.
     """
-    return BadRequest(reason, text=REFUSED, hint="make another challenge for it")
+    hint = "make another challenge for it"
+    return BadRequest(
+        reason, text=REFUSED, hint=hint, rule="challenge", attribute="challengePassword"
+    )

@@ -45,7 +45,8 @@ class ServiceChallenge:
         if request.challenge_password is None:
             raise missing(request)
         for fault in _faults(request):
-            raise BadRequest(f"a service might read it otherwise: {fault}", text=_REFUSED)
+            said = f"a service might read it otherwise: {fault}"
+            raise BadRequest(said, text=_REFUSED, rule="service")
 
     def confirm(self, request: CertificationRequest, now: datetime, renewed: Name) -> None:
         """Take no notice: the certificate entitles, and a service is not asked for renewals."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -92,6 +93,14 @@ class TransactionID:
     def new(cls, random: Callable[[int], bytes]) -> TransactionID:
         """Make a fresh one: 128 random bits as hex, which every server takes."""
         return cls(random(16).hex().encode("ascii"))
+
+    @classmethod
+    def read(cls, text: str) -> TransactionID:
+        """Read one from the text that `str` makes; what is no such text is taken as it is."""
+        if "\\" in text:
+            with suppress(UnicodeError):
+                return cls(text.encode("ascii").decode("unicode_escape").encode("latin-1"))
+        return cls(text.encode())
 
     def __str__(self) -> str:
         """Return it for a log or a terminal: what is not printable ASCII is escaped."""

@@ -49,7 +49,7 @@ DEFAULT = "default"
 
 FIXED = (
     *("directory", "host", "port", "workers", "metrics", "log"),
-    *("database", "database_seconds", "audit", "max_waiting", "waiting_seconds"),
+    *("database", "database_seconds", "audit", "max_waiting", "waiting_seconds", "kept_refusals"),
 )
 """The settings of the server that stay as they are until it is started again."""
 
@@ -92,6 +92,8 @@ class Settings(BaseSettings):
         max_pipelined: requests that wait on one connection behind the one in progress.
         max_waiting: requests of a worker process that wait for other services at once.
         waiting_seconds: for which a request waits at most for one of them.
+        kept_refusals: refused requests that are kept of an endpoint's strangers, and as many of
+            those who had shown a right to a certificate; 0 for none.
         request_seconds: in which a request has to arrive whole.
         response_seconds: in which a response, or 64 KiB of it, has to be taken.
         proxies: addresses and networks whose X-Forwarded-For is believed, or `*`.
@@ -127,6 +129,7 @@ class Settings(BaseSettings):
     max_pipelined: Annotated[int, Field(ge=1, le=1000)] = 16
     max_waiting: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     waiting_seconds: Annotated[float, Field(gt=0, le=3600)] = 30
+    kept_refusals: Annotated[int, Field(ge=0, le=100_000)] = 1000
     request_seconds: Annotated[float, Field(gt=0, le=3600)] = 30
     response_seconds: Annotated[float, Field(gt=0, le=3600)] = 30
     proxies: tuple[str, ...] = Field(default_factory=_usual_proxies)

@@ -64,6 +64,8 @@ log = "auto"
 # Requests of one worker process that wait for other services at once, and the seconds to wait.
 # max_waiting = 1000
 # waiting_seconds = 30
+# Refused requests that are kept of an endpoint's strangers, and as many of its devices.
+# kept_refusals = 1000
 # Proxies whose X-Forwarded-For is believed: addresses and networks.
 # proxies = ["127.0.0.1", "::1"]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeAlias
 
 from scepkit.enrolment.challenges.static import OF_ALL
@@ -28,9 +30,10 @@ from scepkit.server.settings import DEFAULT, Settings
 from scepkit.server.web import metrics
 from scepkit.server.web.executors import Executor
 from scepkit.server.web.front import Front
+from scepkit.server.web.refusals import RefusalKeeper
 from scepkit.server.web.waiting_room import WaitingRoom
 from scepkit.server.web.worker_pool import WorkerPool
-from scepkit.services.scep_decision import Waiting
+from scepkit.services.scep_decision import Decision, Waiting
 from scepkit.store import Store
 
 Facts: TypeAlias = Mapping[str, Any]
@@ -71,6 +74,7 @@ class SCEPFront(Front):
             self._workers, beside, most=settings.max_waiting, seconds=settings.waiting_seconds
         )
         self._alarms = BoundAlarms()
+        self._refusals = RefusalKeeper(store, self._alarms, most=settings.kept_refusals)
         self._delay = RefusalDelay()
 
     async def _answer(self, exchange: Exchange) -> HTTPResponse:
@@ -123,8 +127,23 @@ class SCEPFront(Front):
             self._alarms.ring(OF_ALL, endpoint=service.name, hint=_GUESSED)
             # Not among those under way: else who guesses would keep everybody else out.
             await self._delay.wait()
-        exchange.more_facts = decision.facts
+        exchange.more_facts = partial(self._told, decision, service.name, exchange.peer)
         return HTTPResponse(200, decision.reply, http.PKI_MESSAGE, NO_STORE)
+
+    def close(self) -> None:
+        """End, after the last request."""
+        self._refusals.close()
+
+    def start(self) -> None:
+        """Do nothing: it begins with the first request."""
+
+    def _told(self, decision: Decision, endpoint: str, peer: str) -> Facts:
+        """Return the facts of a decision whose reply is out, and keep a refusal."""
+        facts = decision.facts()
+        refusal = decision.refusal(facts, endpoint=endpoint, peer=peer, at=datetime.now(UTC))
+        if refusal is not None:
+            self._refusals.take(refusal)
+        return facts
 
     def _find(
         self,
