@@ -149,6 +149,7 @@ class Server:
         self.random, self.allowed, self.key_agreement = random, allowed, key_agreement
         self.responder = self._responder()
         self.opener = ca
+        self.headers: dict[str, str] = {}
         self.asked: list[tuple[Request, VerifiedMessage]] = []
         self.wanted: dict[TransactionID, csr.CertificationRequest] = {}
 
@@ -183,7 +184,7 @@ class Server:
                 case Operation.PKI_OPERATION:
                     self.opener = self._opener(asked.message)
                     body = self.responder.respond(asked.message, self.decide)
-                    return HTTPResponse(200, body, http.PKI_MESSAGE)
+                    return HTTPResponse(200, body, http.PKI_MESSAGE, self.headers)
             return HTTPResponse(404, b"not here")
         except Malformed as error:
             return HTTPResponse(400, error.message.encode())

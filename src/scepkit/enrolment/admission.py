@@ -12,6 +12,7 @@ from scepkit.enrolment.challenges.selection import Selected, Selection
 from scepkit.enrolment.challenges.static import WrongChallenges
 from scepkit.enrolment.consultation import Consultation
 from scepkit.enrolment.granting import Claim, Granting
+from scepkit.enrolment.notices import notice
 from scepkit.enrolment.request import (
     EnrolmentRequest,
     Granted,
@@ -238,6 +239,7 @@ class Admission(Granting):
             not_after=certificate.not_after,
             public_key=certificate.key_hash,
             names=certificate.names,
+            notice=notice(request.csr, order, certificate),
         )
         return Granted(issuance, challenge, issuance.renews, request.csr, certificate.granted)
 

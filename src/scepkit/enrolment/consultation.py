@@ -23,6 +23,7 @@ from scepkit.enrolment import issuing
 from scepkit.enrolment.answers import NOTHING, REFUSED, ServiceAnswer
 from scepkit.enrolment.granting import Claim, Granting
 from scepkit.enrolment.issuers import Issuers
+from scepkit.enrolment.notices import notice
 from scepkit.enrolment.request import Granted, Outcome, Queued, Refused, Repeated, repeated
 from scepkit.enrolment.rules import Rules
 from scepkit.enrolment.telling import Next, Telling, noted, withdraw
@@ -40,7 +41,6 @@ from scepkit.enrolment.third_parties import (
 )
 from scepkit.errors import BadRequest, FailInfoError, SettingsError, ThirdPartyFailed
 from scepkit.protocol import csr
-from scepkit.protocol.csr import CertificationRequest
 from scepkit.store import (
     ISSUER,
     AlreadyAnswered,
@@ -170,12 +170,18 @@ class Consultation:
             return Queued(issuing.queue(entry, self.rules), claim.challenge, entry.renews)
         if issuer is None:
             certificate = claim.request.authority.certify(order)
-            return self._certified(claim, entry, None, certificate, None)
-        go_on = partial(self._certified, claim, entry, issuer)
+            return self._certified(claim, entry, order, None, certificate, None)
+        go_on = partial(self._certified, claim, entry, order, issuer)
         return _order(issuer, order, go_on, claim.challenge, entry.renews)
 
     def _certified(
-        self, claim: Claim, entry: Entry, issuer: Issuer | None, word: _Word, _kept: object
+        self,
+        claim: Claim,
+        entry: Entry,
+        order: Order,
+        issuer: Issuer | None,
+        word: _Word,
+        _kept: object,
     ) -> Next:
         wanted, challenge = claim.request.csr, claim.challenge
         if isinstance(word, FailInfoError):
@@ -186,7 +192,8 @@ class Consultation:
             return Queued(issuing.queue(entry, self.rules, ISSUER), challenge, entry.renews)
         if issuer is not None and word.key_hash != wanted.key_hash:
             return _unusable(issuer, word)
-        record = issuing.issuance(entry, word, self._delivery())
+        told = notice(wanted, order, word, is_own=issuer is None)
+        record = issuing.issuance(entry, word, self._delivery(), told)
         granted = Granted(record, challenge, entry.renews, wanted, word.granted, issuer)
         if self.parties.teller is None:
             return granted
@@ -261,7 +268,7 @@ class Consultation:
             partial(self._decided, outcome, issuer),
             outcome.challenge,
             outcome.renews,
-            partial(self._approve, row, wanted, entry, issuer),
+            partial(self._approve, row, order, entry, issuer),
         )
 
     def _tell_again(self, outcome: Repeated, row: RequestRow) -> Awaited:
@@ -295,7 +302,7 @@ class Consultation:
     def _approve(
         self,
         row: RequestRow,
-        wanted: CertificationRequest,
+        order: Order,
         entry: Entry,
         issuer: Issuer,
         word: _Word,
@@ -305,9 +312,14 @@ class Consultation:
             self.store.reject(
                 row.id, fail_info=word.fail_info, reason=word.text, by=issuer.name, now=entry.now
             )
-        if not isinstance(word, IssuedCertificate) or word.key_hash != wanted.key_hash:
+        if (
+            not isinstance(word, IssuedCertificate)
+            or order.csr is None
+            or word.key_hash != order.csr.key_hash
+        ):
             return None
-        record = issuing.issuance(entry, word, self._delivery())
+        told = notice(order.csr, order, word, is_own=False)
+        record = issuing.issuance(entry, word, self._delivery(), told)
         return self.store.approve(row.id, record, by=issuer.name)
 
     def _decided(

@@ -36,13 +36,16 @@ _TOO_MANY_REQUESTS, _UNAVAILABLE = 429, 503
 _COMMON = tuple(one.name for one in fields(Entry))
 
 
-def issuance(entry: Entry, certificate: IssuedCertificate, delivery: str | None = None) -> Issuance:
+def issuance(
+    entry: Entry, certificate: IssuedCertificate, delivery: str | None = None, notice: str = ""
+) -> Issuance:
     """Return the record of a request that has its certificate, after it had to wait.
 
     Args:
         entry: the request, granted.
         certificate: what it gets.
-        delivery: as in `Issuance`.
+        delivery: as in `Issuance`, like the next.
+        notice: which rules have cut something of it.
     """
     return Issuance(
         **_common(entry),
@@ -53,6 +56,7 @@ def issuance(entry: Entry, certificate: IssuedCertificate, delivery: str | None 
         public_key=certificate.key_hash,
         names=certificate.names,
         delivery=delivery,
+        notice=notice,
     )
 
 

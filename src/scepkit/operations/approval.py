@@ -9,6 +9,7 @@ from scepkit.ca.authority import Authority
 from scepkit.ca.profiles.profile import Profile
 from scepkit.enrolment import issuing
 from scepkit.enrolment.issuers import Issuers
+from scepkit.enrolment.notices import notice
 from scepkit.enrolment.rules import SubjectRule
 from scepkit.errors import FailInfo, Hint, UsageError
 from scepkit.protocol import csr
@@ -112,7 +113,9 @@ class Approval:
         entry, order = issuing.waited(
             row, wanted, authority, self.profile, self.subject_rule, self.store, now
         )
-        return issuing.issuance(entry, authority.certify(order))
+        certificate = authority.certify(order)
+        told = notice(wanted, order, certificate)
+        return issuing.issuance(entry, certificate, notice=told)
 
 
 def reject(store: Store, request_id: int, *, reason: str, by: str, now: datetime) -> StoredOutcome:

@@ -99,21 +99,36 @@ def cut(
 ) -> tuple[str, ...]:
     """Return the requested values that a certificate lacks, each in a few words for a log.
 
-    All extensions that are asked for count, those that nobody decodes by their OID.
-
     Args:
         request: what was asked for.
         certificate: what was issued.
         rule: names the rule that left a value out, given `NAMES`, `PURPOSES`, `KEY_USAGE` or
             `EXTENSION` and the value as text.
     """
+    found = [
+        f"{_NOUNS.get(what, what)} {_short(value)} ({rule(what, value)})"
+        for what, value in missing(request, certificate)
+    ]
+    return (*found[:_MOST], f"{len(found) - _MOST} more") if len(found) > _MOST else tuple(found)
+
+
+def missing(request: CertificationRequest, certificate: Certificate) -> list[tuple[str, str]]:
+    """Return the requested values that a certificate lacks, as text, each after what it is of.
+
+    That is `NAMES`, `PURPOSES`, `KEY_USAGE` or `EXTENSION`. All extensions that are asked for
+    count, those that nobody decodes by their OID.
+
+    Args:
+        request: what was asked for.
+        certificate: what was issued.
+    """
     had = {(one.identifier, one.value) for one in certificate.extensions.all}
     others = [one for one in request.extensions.all if (one.identifier, one.value) not in had]
     if not others:
         # The way of most requests: the same octets.
-        return ()
+        return []
     found = [
-        f"{_NOUNS[change.what]} {_short(value)} ({rule(change.what, value)})"
+        (change.what, value)
         for change in compare(request, certificate)
         if change.what in _NOUNS
         for value in change.missing
@@ -123,8 +138,7 @@ def cut(
         for one in others
         if one.identifier not in LOOKED_AT
     ]
-    found += [f"extension {oid} ({rule(EXTENSION, oid)})" for oid in oids]
-    return (*found[:_MOST], f"{len(found) - _MOST} more") if len(found) > _MOST else tuple(found)
+    return found + [(EXTENSION, oid) for oid in oids]
 
 
 _Parts = tuple[str, tuple[str, ...], tuple[str, ...]]

@@ -109,6 +109,18 @@ class Decision:
         """Return the record to store before the reply may go out."""
         return self.outcome.record if isinstance(self.outcome, Granted | Queued) else None
 
+    @property
+    def notice(self) -> str:
+        """Return which rules have cut something of what is granted; the same in every attempt."""
+        if not isinstance(self.answer, Success):
+            return ""
+        match self.outcome:
+            case Granted(record=record):
+                return record.notice
+            case Repeated(standing=standing):
+                return standing.notice
+        return ""
+
     def facts(self) -> dict[str, Any]:
         """Say what the log needs so that an operator can act on it.
 

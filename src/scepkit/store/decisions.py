@@ -75,6 +75,7 @@ APPROVE = (
         passphrase=None,
         waits_for=bindparam("its_waits_for"),
         delivery=bindparam("its_delivery"),
+        notice=bindparam("its_notice"),
         approval_reason=bindparam("why"),
     )
 )

@@ -47,6 +47,7 @@ def issued(issuance: Issuance) -> dict[str, Any]:
         "new_decided_at": None if is_signed else issuance.now,
         "new_waits_for": TELLER if is_signed else None,
         "new_delivery": issuance.delivery,
+        "new_notice": issuance.notice or None,
     }
 
 
@@ -60,10 +61,11 @@ def claim_row(entry: NewEntry) -> dict[str, Any]:
 
 
 def signed_columns(issuance: Issuance) -> dict[str, Any]:
-    """Return the columns that say whether the certificate of a request is delivered."""
+    """Return the columns that say how the certificate of a request is delivered."""
+    told = {"notice": issuance.notice or None}
     if issuance.delivery is None:
-        return {"decided_at": issuance.now, "waits_for": None, "delivery": None}
-    return {"decided_at": None, "waits_for": TELLER, "delivery": issuance.delivery}
+        return told | {"decided_at": issuance.now, "waits_for": None, "delivery": None}
+    return told | {"decided_at": None, "waits_for": TELLER, "delivery": issuance.delivery}
 
 
 def waiting_row(queued: QueuedEntry) -> dict[str, Any]:

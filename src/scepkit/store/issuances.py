@@ -95,6 +95,7 @@ _OF_ISSUED = (
 _OF_ANSWER = (
     *("fingerprint", "message_type", "csr", "csr_digest", "subject", "issuer", "reply_secret"),
     *("peer", "renews", "renews_issuer", "serial", "decided_at", "waits_for", "delivery"),
+    "notice",
 )
 
 

@@ -50,6 +50,7 @@ _OUTCOME = (
     requests.c.subject,
     requests.c.waits_for,
     requests.c.delivery,
+    requests.c.notice,
     requests.c.expires_at,
 )
 _ANSWER = (transactions.c.id, transactions.c.signer_key, *_OUTCOME)
@@ -331,12 +332,12 @@ def _outcome(columns: Sequence[Any], now: datetime | None) -> StoredOutcome:
     status, der, fail_info, reason, serial, reply_secret, *who, expires_at = columns
     if _is_overdue(status, expires_at, now):
         status, fail_info, reason = Status.EXPIRED, BAD_REQUEST, EXPIRED_REASON
-    number, subject, waits_for, delivery = who
+    number, subject, waits_for, delivery, notice = who
     state = _status(status, waits_for)
     if state not in (Status.PENDING, Status.SIGNED):
         waits_for = None  # its row may still say for whom it waited before it was decided
     answer = (state, der, fail_info, reason, serial, reply_secret)
-    return StoredOutcome(*answer, number, subject, waits_for, delivery)
+    return StoredOutcome(*answer, number, subject, waits_for, delivery, notice or "")
 
 
 def _status(status: str, waits_for: str | None) -> Status:

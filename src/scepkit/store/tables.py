@@ -234,6 +234,8 @@ requests = Table(
     # Why an operator approved it; `reason` is what a device is told.
     Column("approval_reason", Text),
     Column("renews_issuer", LargeBinary(32)),
+    # Which rules have cut something of it, as its device is told; NULL for none.
+    Column("notice", Text),
     _certificate_named_by("serial", "issuer"),
     _certificate_named_by("renews", "renews_issuer"),
     UniqueConstraint("transaction_row", "fingerprint"),

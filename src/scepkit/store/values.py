@@ -82,6 +82,7 @@ class StoredOutcome:
         subject: the subject that it asked for, as text, for the log; not compared either.
         waits_for: whom it waits for when it is pending or signed; None for an operator.
         delivery: the id of the delivery when it is signed; not compared.
+        notice: as in `Issuance`, when issued.
     """
 
     status: Status
@@ -94,6 +95,7 @@ class StoredOutcome:
     subject: str = field(default="", compare=False)
     waits_for: str | None = None
     delivery: str | None = field(default=None, compare=False)
+    notice: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +239,7 @@ class Issuance(Entry):
         names: its subject alternative names, to search in (`listed_names`).
         delivery: the id of its delivery, where a service has to agree to that: the request is then
             signed, and not issued; None where nobody has to.
+        notice: which rules have cut something of the request, as its device is told; mostly empty.
 
     Raises:
         UsageError: a size is wrong or a time has no zone.
@@ -249,6 +252,7 @@ class Issuance(Entry):
     public_key: bytes
     names: str = ""
     delivery: str | None = None
+    notice: str = ""
 
     def __post_init__(self) -> None:
         Entry.__post_init__(self)  # super() does not work in classes with slots

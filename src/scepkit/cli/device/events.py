@@ -181,6 +181,7 @@ def report_issued(
                     {"what": one.what, "asked": list(one.asked), "got": list(one.got)}
                     for one in found.changes
                 ],
+                "notices": [one._asdict() for one in found.notices],
                 "files": {name: str(path) for name, path in files.items()},
             }
         )
@@ -195,6 +196,9 @@ def report_issued(
         terminal.fields(rows)
     for change in found.changes:
         terminal.warn(str(change))
+    if found.notices:
+        # Nobody signed it: it is the server's remark, if it is even that.
+        terminal.say(f"the server remarks that it has cut: {', '.join(map(str, found.notices))}")
     if not ahead:
         warn_if_early(certificate)
     _warn_of(certificate)

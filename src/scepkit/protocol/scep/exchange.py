@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
@@ -30,13 +31,14 @@ from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.asn1 import textual
 from scepkit.protocol.cms.enveloped import Credential
 from scepkit.protocol.refusals import reply_refused
-from scepkit.protocol.scep import flow, http, pkimessage
+from scepkit.protocol.scep import flow, http, notice, pkimessage
 from scepkit.protocol.scep.attributes import NONCE_SIZE, PKIStatus, TransactionID
 from scepkit.protocol.scep.ca_certificates import TrustedCA
 from scepkit.protocol.scep.capabilities import Choice
 from scepkit.protocol.scep.flow import Flow, Limits
 from scepkit.protocol.scep.http import HTTPResponse
 from scepkit.protocol.scep.messages import CertRep, Failure, PKCSReq, RenewalReq, Request
+from scepkit.protocol.scep.notice import Notice
 from scepkit.protocol.scep.pkimessage import Random, VerifiedMessage
 
 _INTERNAL_ERROR = 500
@@ -80,6 +82,18 @@ class Exchange:
     issuers: tuple[bytes, ...] = ()
 
 
+class Reply(NamedTuple):
+    """An answer to believe, and what came beside it.
+
+    Attributes:
+        message: the CertRep.
+        notices: what the server says that it has cut; nobody vouches for that.
+    """
+
+    message: VerifiedMessage
+    notices: tuple[Notice, ...] = ()
+
+
 @contextmanager
 def about(transaction_id: TransactionID) -> Iterator[None]:
     """Note in what goes wrong which transaction it is about."""
@@ -90,9 +104,7 @@ def about(transaction_id: TransactionID) -> Iterator[None]:
         raise
 
 
-def ask(
-    exchange: Exchange, request: Request, transaction_id: TransactionID
-) -> Flow[VerifiedMessage]:
+def ask(exchange: Exchange, request: Request, transaction_id: TransactionID) -> Flow[Reply]:
     """Send one pkiMessage and wait for an answer to believe.
 
     Raises:
@@ -103,8 +115,9 @@ def ask(
     nonce = exchange.random(NONCE_SIZE)
     message = _seal(exchange, request, transaction_id, nonce)
 
-    def read(response: HTTPResponse) -> VerifiedMessage:
-        return believe(exchange, response.body, transaction_id, nonce)
+    def read(response: HTTPResponse) -> Reply:
+        believed = believe(exchange, response.body, transaction_id, nonce)
+        return Reply(believed, notice.read_headers(response.headers))
 
     sent = http.pki_operation(message, post=exchange.choice.post)
     try:

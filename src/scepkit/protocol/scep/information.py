@@ -229,7 +229,8 @@ def get_crl(
 def _retrieve(used: Exchange, request: GetCert | GetCRL) -> Flow[Success]:
     transaction_id = TransactionID.new(used.random)
     with exchange.about(transaction_id):
-        reply = exchange.open_(used, (yield from exchange.ask(used, request, transaction_id)))
+        answer = yield from exchange.ask(used, request, transaction_id)
+        reply = exchange.open_(used, answer.message)
         match reply:
             case Failure():
                 raise RequestRefused(reply, hint=_retrieval_hint(reply))

@@ -11,9 +11,10 @@ import hashlib
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from scepkit.errors import (
     BadReply,
@@ -31,7 +32,7 @@ from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.scep import exchange, flow
 from scepkit.protocol.scep.attributes import MessageType, TransactionID
 from scepkit.protocol.scep.capabilities import Choice
-from scepkit.protocol.scep.exchange import Exchange, read_reply
+from scepkit.protocol.scep.exchange import Exchange, Reply, read_reply
 from scepkit.protocol.scep.flow import Flow, Limits, Wait
 from scepkit.protocol.scep.information import (
     CAInformation,
@@ -50,6 +51,7 @@ from scepkit.protocol.scep.messages import (
     RenewalReq,
     Success,
 )
+from scepkit.protocol.scep.notice import Notice
 
 __all__ = [
     "TRANSITIONS",
@@ -59,6 +61,7 @@ __all__ = [
     "Flow",
     "Issued",
     "Limits",
+    "Notice",
     "State",
     "Wait",
     "accept",
@@ -117,12 +120,15 @@ class Issued:
         chain: from its issuer to the trusted CA certificate.
         transaction_id: under which the CA knows the transaction.
         changes: what is in the certificate otherwise than it was asked for; mostly nothing.
+        notices: the rules by which the server says that it has cut something, if it does. They
+            travel in clear, and nobody signed them: to be shown, and not to be acted on.
     """
 
     certificate: Certificate
     chain: tuple[Certificate, ...]
     transaction_id: TransactionID
     changes: tuple[Change, ...] = ()
+    notices: tuple[Notice, ...] = ()
 
 
 def enrol(
@@ -144,8 +150,8 @@ def enrol(
     """
     transaction_id = transaction_id or TransactionID.new(used.random)
     with exchange.about(transaction_id):
-        reply = exchange.open_(used, (yield from exchange.ask(used, request, transaction_id)))
-        return (yield from _conclude(used, request, reply, transaction_id))
+        answer = yield from exchange.ask(used, request, transaction_id)
+        return (yield from _conclude(used, request, _opened(used, answer), transaction_id))
 
 
 def resume(
@@ -167,23 +173,37 @@ def resume(
     """
     poll = _cert_poll(used, request)
     with exchange.about(transaction_id):
-        reply = exchange.open_(used, (yield from exchange.ask(used, poll, transaction_id)))
-        return (yield from _conclude(used, request, reply, transaction_id))
+        answer = yield from exchange.ask(used, poll, transaction_id)
+        return (yield from _conclude(used, request, _opened(used, answer), transaction_id))
+
+
+class _Opened(NamedTuple):
+    """An answer that is read, and what came beside it."""
+
+    reply: CertRep
+    notices: tuple[Notice, ...]
+
+
+def _opened(used: Exchange, answer: Reply) -> _Opened:
+    return _Opened(exchange.open_(used, answer.message), answer.notices)
 
 
 def _conclude(
-    used: Exchange, request: PKCSReq | RenewalReq, reply: CertRep, transaction_id: TransactionID
+    used: Exchange, request: PKCSReq | RenewalReq, opened: _Opened, transaction_id: TransactionID
 ) -> Flow[Issued]:
     """Go on to the end of a transaction of which there is a first answer."""
+    reply, notices = opened
     state = TRANSITIONS[State.NONEXISTENT, Event.REQUEST]
     if isinstance(reply, Pending):
         state = TRANSITIONS[state, Event.PENDING]
-        reply = yield from _poll(used, request, transaction_id)
+        reply, notices = yield from _poll(used, request, transaction_id)
     if isinstance(reply, Failure):
         state = TRANSITIONS[state, Event.FAILURE]
         raise RequestRefused(reply, hint=exchange.refusal_hint(used, request, reply))
     TRANSITIONS[state, Event.SUCCESS]
-    return accept(used, request, reply, transaction_id)
+    if not isinstance(reply, Success):
+        raise BadReply("the reply is none to a request for a certificate")
+    return replace(accept(used, request, reply, transaction_id), notices=notices)
 
 
 def renew(
@@ -208,10 +228,11 @@ def renew(
         request = RenewalReq(csr) if kind is MessageType.RENEWAL_REQ else PKCSReq(csr)
         asked = transaction_id or TransactionID.new(used.random)
         with exchange.about(asked):
-            reply = exchange.open_(used, (yield from exchange.ask(used, request, asked)))
+            opened = _opened(used, (yield from exchange.ask(used, request, asked)))
+            reply = opened.reply
             # A no that comes after PENDING is an operator's, and not about the messageType.
             if not (isinstance(reply, Failure) and reply.fail_info is FailInfo.badRequest):
-                return (yield from _conclude(used, request, reply, asked))
+                return (yield from _conclude(used, request, opened, asked))
         # The CA has answered that transaction for good.
         refused, transaction_id = reply, None
     is_over = _ABOUT_REVOCATION.search(refused.text)
@@ -239,7 +260,7 @@ def renewal_types(choice: Choice, wanted: MessageType | None = None) -> tuple[Me
 
 def _poll(
     used: Exchange, request: PKCSReq | RenewalReq, transaction_id: TransactionID
-) -> Flow[Success | Failure]:
+) -> Flow[_Opened]:
     """Ask until the CA has decided (RFC 8894 section 4.4).
 
     A poll without an answer is one more reason to ask again, within the limits (P-52).
@@ -260,9 +281,9 @@ def _poll(
             lost = f"; the last poll had no answer: {error.message}"
             continue
         lost = ""
-        reply = exchange.open_(used, answer)
-        if not isinstance(reply, Pending):
-            return reply
+        opened = _opened(used, answer)
+        if not isinstance(opened.reply, Pending):
+            return opened
     asked = f"still waits for approval after {polls} poll{'s' if polls > 1 else ''}"
     raise StillPending(
         f"the request {asked if polls else 'waits for approval'}{lost}",

@@ -14,6 +14,7 @@ from scepkit.errors import BoundReached, HTTPRefused, Local
 from scepkit.protocol.scep import http, pkimessage
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse, Operation, SCEPRequest
 from scepkit.protocol.scep.messages import Failure
+from scepkit.protocol.scep.notice import HEADER
 from scepkit.server.endpoints import (
     Endpoints,
     ServedEndpoint,
@@ -128,7 +129,10 @@ class SCEPFront(Front):
             # Not among those under way: else who guesses would keep everybody else out.
             await self._delay.wait()
         exchange.more_facts = partial(self._told, decision, service.name, exchange.peer)
-        return HTTPResponse(200, decision.reply, http.PKI_MESSAGE, NO_STORE)
+        headers = NO_STORE
+        if notice := decision.notice:
+            headers = {**NO_STORE, HEADER: notice}
+        return HTTPResponse(200, decision.reply, http.PKI_MESSAGE, headers)
 
     def close(self) -> None:
         """End, after the last request."""
