@@ -27,6 +27,7 @@ HOW_TO = ROOT / "docs/how-to"
 
 # Pages that other tests run, or that need the device itself.
 ELSEWHERE = {
+    "api.md": "a server of its own, below",
     "agent.md": "tests/cli/test_agent.py, and its hooks in tests/interop/test_deploying.py",
     "below-your-own-root.md": "a server of its own, below",
     "devices.md": "configurations of devices",
@@ -184,6 +185,18 @@ def test_which_certificate_for_whom(tmp_path):
     page = bench.page(HOW_TO / "which-certificate-for-whom.md")
     with bench.terminal() as terminal:
         walk(page, terminal, bench.directory)
+
+
+def test_the_api(tmp_path):
+    """From the server's first start to a token that is void, with curl."""
+    require("curl")
+    pytest.importorskip("fastapi", reason="pip install 'scepkit[api]'")
+    (tmp_path / "walk").mkdir()
+    bench = Bench(tmp_path, free_port())
+    page = bench.page(HOW_TO / "api.md")
+    (bench.directory / "scep-data").mkdir(mode=0o700)
+    with bench.terminal(SCEP_PORT=str(bench.port)) as terminal:
+        walk(page, terminal, bench.directory, skipped=MAKES_A_MACHINE)
 
 
 # The pages that every change can break; the others are walked in the long form.

@@ -18,6 +18,10 @@ from scepkit.cli.help import Command, examples
 from scepkit.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
+    import socket
+
+    from cryptography import x509
+
     from scepkit.server.data_directory import Home
     from scepkit.server.settings import Settings
 
@@ -149,12 +153,15 @@ def serve(
         _tell_not_kept(directory, kept)
     run.check(home)
     listener = run.bind(home.settings.host, home.settings.port)
+    door = run.bind_api(home.settings)
     address = listener.getsockname()
     _say_owner(directory)
     hang_up = HangUp()
     with run.until_stopped():
         _announce(home, directory, address[0], address[1])
-        run.serve(home, listener, hang_up)
+        if door is not None:
+            _announce_api(home.settings, directory, *door)
+        run.serve(home, listener, hang_up, None if door is None else door[0])
     terminal.say("stopped")
 
 
@@ -244,6 +251,32 @@ def _tell_not_kept(directory: Path, options: dict[str, object]) -> None:
             f"--{name.replace('_', '-')} counts for this start only: {directory / FILE} existed "
             f"before and is not changed; to keep it, add at the top of that file: {line}"
         )
+
+
+def _announce_api(
+    settings: Settings,
+    directory: Path,
+    listener: socket.socket,
+    certificate: x509.Certificate | None,
+) -> None:
+    """Say where the API is, and how to know that it is this one."""
+    from scepkit.keys.pem import sha256_fingerprint
+    from scepkit.server.api.tls import files
+    from scepkit.server.settings import api
+
+    host, _ = api.address(settings)
+    shown = f"[{host}]" if ":" in host else host
+    scheme = "http" if certificate is None else "https"
+    terminal.data(f"API          {scheme}://{shown}:{listener.getsockname()[1]}/api/v1")
+    if certificate is not None:
+        terminal.data(f"API TLS      {sha256_fingerprint(certificate)}")
+        if settings.api_certificate is None:
+            file = shlex.quote(str(files(settings)[0]))
+            terminal.say(f"programs trust its certificate by its file: curl --cacert {file}")
+    terminal.say(
+        f"a token:     scep admin token create --scope challenges:write "
+        f"--dir {shlex.quote(str(directory))}"
+    )
 
 
 def _checked_url(url: str | None) -> str | None:

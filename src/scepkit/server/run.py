@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib.util
 import os
 import resource
 import signal
@@ -13,16 +14,18 @@ from collections.abc import Iterator
 from functools import partial
 from types import FrameType
 
+from cryptography import x509
+
 from scepkit.errors import SettingsError
 from scepkit.server import log, supervision
 from scepkit.server.assembly import assemble
 from scepkit.server.background.audit import record_new
-from scepkit.server.data_directory import Home
+from scepkit.server.data_directory import Home, utc_now
 from scepkit.server.database import open_store
 from scepkit.server.reloading.control import Control
 from scepkit.server.reloading.hang_up import SIGHUP, HangUp
 from scepkit.server.reloading.reloader import Reloader, ThisProcess
-from scepkit.server.settings import DEFAULT, Settings, public_urls
+from scepkit.server.settings import DEFAULT, Settings, api, public_urls
 from scepkit.server.settings.profiles import log_ins
 
 
@@ -136,13 +139,44 @@ def until_stopped() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def serve(home: Home, listener: socket.socket, hang_up: HangUp) -> None:
+def bind_api(settings: Settings) -> tuple[socket.socket, x509.Certificate | None] | None:
+    """Return the listening socket of the API and the certificate that it shows, if it is served.
+
+    Args:
+        settings: the server's; a certificate is made where they want one and name none.
+
+    Returns:
+        None where there is no API; no certificate where it does not speak TLS.
+
+    Raises:
+        SettingsError: the address or a file cannot be used, or what it needs is not installed.
+    """
+    if not settings.api:
+        return None
+    if importlib.util.find_spec("fastapi") is None:
+        raise SettingsError(
+            "the API's part of scepkit is not installed",
+            hint="install it with its extra `api`: pip install '.[server,api]' in a checkout",
+        )
+    from scepkit.server.api import tls
+
+    certificate = tls.prepare(settings, utc_now()) if settings.api_tls else None
+    return bind(*api.address(settings), option="the api setting"), certificate
+
+
+def serve(
+    home: Home,
+    listener: socket.socket,
+    hang_up: HangUp,
+    api_listener: socket.socket | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests under way and return.
 
     Args:
         home: the data directory.
         listener: what `bind` returned.
         hang_up: has taken over SIGHUP.
+        api_listener: the socket of `bind_api`; with it there are several processes.
 
     Raises:
         SettingsError: the worker processes could not start.
@@ -151,10 +185,10 @@ def serve(home: Home, listener: socket.socket, hang_up: HangUp) -> None:
     log.configure(home.settings.log)
     public_urls.warn_of_none(home.settings)
     log_ins.warn(home.settings)
-    if home.settings.workers == 1:
+    if home.settings.workers == 1 and api_listener is None:
         _serve_here(home, listener, hang_up)
     else:
-        supervision.serve(home, listener, hang_up)
+        supervision.serve(home, listener, hang_up, api_listener)
 
 
 def _allow_all_descriptors() -> None:

@@ -111,16 +111,24 @@ class Shared:
 
 
 class WorkerProcesses:
-    """The worker processes of a server; for its main thread.
+    """The worker processes of a server, and that of its API; for its main thread.
 
     Args:
-        count: how many there are.
+        count: how many workers there are; the API comes after the last one.
         shared: what they share.
-        listener: the socket that they serve.
+        listener: the socket that the workers serve.
+        api: the socket of the API; None where there is none.
     """
 
-    def __init__(self, count: int, shared: Shared, listener: socket.socket) -> None:
-        self._numbers = range(1, count + 1)
+    def __init__(
+        self,
+        count: int,
+        shared: Shared,
+        listener: socket.socket,
+        api: socket.socket | None = None,
+    ) -> None:
+        self._api = None if api is None else count + 1
+        self._numbers = range(1, (self._api or count) + 1)
         self._heartbeats = shared.heartbeats
         self._running: set[int] = set()
         self._started: dict[int, float] = {}
@@ -133,6 +141,11 @@ class WorkerProcesses:
             import scepkit.server.worker  # noqa: F401 - so that all workers share it
 
         def work(number: int) -> int:
+            if api is not None and number > count:
+                # Only here: devices are served without what it is made of.
+                from scepkit.server.api.process import work as serve_api
+
+                return serve_api(number, shared, api)
             from scepkit.server.worker import work
 
             return work(number, shared, listener)
@@ -204,7 +217,13 @@ class WorkerProcesses:
             self._could_start = False
             self._stop_all()
         elif number in self._numbers:
-            _logger.warning("a worker process ended and is replaced", worker=number, status=status)
+            _logger.warning(
+                "the process of the API ended and is replaced"
+                if number == self._api
+                else "a worker process ended and is replaced",
+                worker=number,
+                status=status,
+            )
             now = time.monotonic()
             is_short = now - self._started[number] < _SHORT_LIFE
             self._due[number] = now + _PAUSE if is_short else now
@@ -215,7 +234,12 @@ class WorkerProcesses:
             if is_late:
                 self._heartbeats.beat(number)
             elif self._heartbeats.silence(number) > _SILENT:
-                _logger.error("a worker process hangs and is killed", worker=number)
+                _logger.error(
+                    "the process of the API hangs and is killed"
+                    if number == self._api
+                    else "a worker process hangs and is killed",
+                    worker=number,
+                )
                 self._heartbeats.beat(number)
                 self._forks.send(number, signal.SIGKILL)
 
@@ -237,13 +261,16 @@ def _woken_by_signals(note: Callable[[], None]) -> Iterator[int]:
         os.close(writing)
 
 
-def serve(home: Home, listener: socket.socket, hang_up: HangUp) -> None:
+def serve(
+    home: Home, listener: socket.socket, hang_up: HangUp, api: socket.socket | None = None
+) -> None:
     """Serve from several processes, which open the database and read the keys themselves.
 
     Args:
         home: the data directory.
         listener: the socket that listens.
         hang_up: has taken over SIGHUP.
+        api: the socket of the API; None where there is none.
 
     Raises:
         SettingsError: the worker processes could not start.
@@ -251,11 +278,11 @@ def serve(home: Home, listener: socket.socket, hang_up: HangUp) -> None:
     """
     settings = home.settings
     home = replace(home, files=endpoint_files.read_all(settings))
-    with _shared(settings.workers) as shared:
+    with _shared(settings.workers + (api is not None)) as shared:
         workers = Workers(home, shared.supervisor)
         try:
             # Before there is another thread.
-            processes = WorkerProcesses(settings.workers, shared, listener)
+            processes = WorkerProcesses(settings.workers, shared, listener, api)
             workers.start()
             reloader = Reloader(home, workers)
             hang_up.start(partial(reloader.reload, reason=SIGHUP))
@@ -279,12 +306,12 @@ def _serve_metrics(home: Home, shared: Shared) -> None:
 
 
 @contextlib.contextmanager
-def _shared(workers: int) -> Iterator[Shared]:
-    """Give the workers what they share; prometheus_client knows of it by the environment."""
+def _shared(processes: int) -> Iterator[Shared]:
+    """Give the processes what they share; prometheus_client knows of it by the environment."""
     _remove_left(Path(tempfile.gettempdir()))
     directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    shared = Shared(directory, tally.new_key(), Heartbeats(workers))
+    shared = Shared(directory, tally.new_key(), Heartbeats(processes))
     try:
         shared.metrics.mkdir()
         shared.connections.mkdir()

@@ -37,14 +37,16 @@ def work(number: int, shared: Shared, listener: socket.socket) -> int:
     Returns:
         The exit status.
     """
-    _begin_to_beat(number, shared.heartbeats)
+    begin_to_beat(number, shared.heartbeats)
     app = _application(number, shared)
     shared.mark_of_start.touch()
     serving.run(lambda: app.serve(listener))
     return 0
 
 
-def _begin_to_beat(number: int, heartbeats: Heartbeats) -> None:
+def begin_to_beat(number: int, heartbeats: Heartbeats) -> None:
+    """Show that this process lives, from now on, in a thread of its own."""
+
     def beat() -> None:
         while True:
             heartbeats.beat(number)

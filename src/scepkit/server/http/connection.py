@@ -90,8 +90,10 @@ class HTTPConnection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request, if there is room."""
         self._transport = transport
-        # Whatever the peer's side of the network does not take is told at once.
-        transport.set_write_buffer_limits(high=0)
+        # Whatever the peer's side of the network does not take is told at once. Of TLS uvloop would
+        # never say that it was taken.
+        if transport.get_extra_info("ssl_object") is None:
+            transport.set_write_buffer_limits(high=0)
         try:
             # Asked of the system: the event loop may know it from before.
             peer = host_and_port(transport.get_extra_info("socket").getpeername())
@@ -137,7 +139,8 @@ class HTTPConnection(asyncio.BufferedProtocol):
             self._queue.pop().lose()
         for exchange in self._queue:
             exchange.end_sending()
-        return bool(self._queue)
+        # Of TLS nothing is left when one side has ended it.
+        return bool(self._queue) and self._transport.can_write_eof()
 
     def pause_writing(self) -> None:
         """Begin to wait for the peer to take what was sent."""
@@ -318,7 +321,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
             return
         self._stops = self._is_lingering = True
         self._unread.clear()
-        if self._has_ended:
+        if self._has_ended or not self._transport.can_write_eof():
             self._transport.close()
         else:
             self._transport.write_eof()

@@ -5,24 +5,33 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
 from scepkit.server.http.connection import HTTPConnection
 from scepkit.server.http.connections import Connections
 from scepkit.server.http.exchange import Answerer
+from scepkit.server.http.tls_accepting import TLSAccepting
 
 # Seconds that requests under way have to finish once the server is told to stop.
 GRACE = 30
 
 log = structlog.get_logger()
+
+
+class Accepting(Protocol):
+    """Takes connections, until it is closed."""
+
+    def close(self) -> None:
+        """Take no more."""
 
 
 class HTTPServer:
@@ -49,14 +58,19 @@ class HTTPServer:
         self._is_urgent = False
         self._settled = asyncio.Event()
 
-    async def serve(self, listener: socket.socket) -> None:
+    async def serve(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Serve on a socket until `stop`, then finish the requests under way.
 
         Args:
             listener: the socket; it is closed.
+            tls: what TLS is done with; None for connections in clear.
         """
         self._tell_the_time()
-        accepting = await self._loop.create_server(lambda: HTTPConnection(self), sock=listener)
+        accepting: Accepting
+        if tls is None:
+            accepting = await self._loop.create_server(lambda: HTTPConnection(self), sock=listener)
+        else:
+            accepting = TLSAccepting(listener, tls, lambda: HTTPConnection(self), self.connections)
         await self._stopping.wait()
         accepting.close()
         for connection in tuple(self._open):

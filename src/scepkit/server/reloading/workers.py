@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -29,15 +29,35 @@ from scepkit.server.passphrases import PassphraseSource
 from scepkit.server.reloading.channel import Channel, connect, listen
 from scepkit.server.settings import Settings, restore
 
-if TYPE_CHECKING:
-    from scepkit.server.in_force import InForce
-
 # Seconds in which all worker processes have to put together what new settings need.
 PREPARE_SECONDS = 60.0
 # Seconds for what needs no work.
 _SECONDS = 10.0
 
 log = structlog.get_logger()
+
+
+class Follower(Protocol):
+    """The settings in force in one process, which follows its supervisor.
+
+    Attributes:
+        home: the data directory as it is served.
+    """
+
+    home: Home
+
+    def prepare(self, home: Home) -> None:
+        """Put together what other settings need; nothing changes yet.
+
+        Raises:
+            ScepError: the settings cannot be used.
+        """
+
+    def switch(self) -> None:
+        """Put into force what was prepared."""
+
+    def drop(self, fault: ScepError | None) -> None:
+        """Keep the settings in force, and remember why others did not come into force."""
 
 
 class Workers:
@@ -204,7 +224,7 @@ class Supervisor:
         """Hang up, so that the supervisor does not wait for this worker's answers."""
         self._channel.close()
 
-    def follow(self, in_force: InForce) -> None:
+    def follow(self, in_force: Follower) -> None:
         """Do what the supervisor says, in a thread of its own.
 
         Args:
@@ -213,7 +233,7 @@ class Supervisor:
         in_force.drop(_error(self._fault))
         Thread(target=self._follow, args=(in_force,), name="scepkit-settings", daemon=True).start()
 
-    def _follow(self, in_force: InForce) -> None:
+    def _follow(self, in_force: Follower) -> None:
         try:
             while True:
                 message = self._channel.receive(None)
@@ -223,7 +243,7 @@ class Supervisor:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _obeyed(in_force: InForce, message: Mapping[str, Any]) -> dict[str, str]:
+def _obeyed(in_force: Follower, message: Mapping[str, Any]) -> dict[str, str]:
     """Do what a message of the supervisor says, and return the answer."""
     try:
         match message["do"]:

@@ -29,7 +29,7 @@ from scepkit.ca.directory.layouts import NewCA
 from scepkit.errors import SettingsError
 from scepkit.keys.files import plain_file, refusals
 from scepkit.server.http.peers import Proxies
-from scepkit.server.settings import authorization, doors
+from scepkit.server.settings import api, authorization, doors
 from scepkit.server.settings import errors as settings_errors
 from scepkit.server.settings.ca import CASettings
 from scepkit.server.settings.endpoint import EndpointSettings
@@ -48,7 +48,7 @@ DEFAULT = "default"
 """The endpoint, and the CA, that is always there."""
 
 FIXED = (
-    *("directory", "host", "port", "workers", "metrics", "log"),
+    *("directory", "host", "port", "workers", "metrics", "log", "api", "api_tls"),
     *("database", "database_seconds", "audit", "max_waiting", "waiting_seconds", "kept_refusals"),
 )
 """The settings of the server that stay as they are until it is started again."""
@@ -77,6 +77,12 @@ class Settings(BaseSettings):
             `public_url` without its /scep.
         metrics: `HOST:PORT` for /metrics and the reasons of /healthz; empty for the server's own
             address, without the reasons.
+        api: `HOST:PORT` of the API, which has a process of its own; empty for none.
+        api_tls: whether it speaks TLS itself.
+        api_certificate: the PEM file of its certificate and those above it; one is made without it.
+        api_key: the PEM file of its key.
+        api_requests_per_minute: of one token.
+        api_wrong_tokens_per_minute: of one address.
         log: the form of the log on stderr.
         database: an SQLAlchemy URL; empty for SQLite in the directory.
         database_seconds: the longest wait for a database lock of another program.
@@ -115,6 +121,12 @@ class Settings(BaseSettings):
     public_url: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = ""
     pki_url: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = ""
     metrics: Annotated[str, Field(pattern=r"^(\S+:\d{1,5})?$")] = ""
+    api: Annotated[str, Field(pattern=r"^(\S+:\d{1,5})?$")] = ""
+    api_tls: bool = True
+    api_certificate: Path | None = None
+    api_key: Path | None = None
+    api_requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] = 1200
+    api_wrong_tokens_per_minute: Annotated[int, Field(ge=1, le=100_000)] = 30
     log: Literal["auto", "json", "text"] = "auto"
     database: str = ""
     database_seconds: Annotated[float, Field(ge=0.1, le=300)] = 5
@@ -195,6 +207,11 @@ class Settings(BaseSettings):
     def _check_proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         Proxies(value)
         return value
+
+    @model_validator(mode="after")
+    def _check_api(self) -> Self:
+        api.check(self)
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -21,6 +21,7 @@ _WANTED: Final = {
     "public_url": _URL,
     "pki_url": _URL,
     "metrics": 'HOST:PORT in quotes, such as "127.0.0.1:9108"',
+    "api": 'HOST:PORT in quotes, such as "127.0.0.1:8443"',
 }
 # By what pydantic calls the error; {…} is what it says with it.
 _BY_TYPE: Final = {

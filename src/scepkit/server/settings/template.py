@@ -27,6 +27,18 @@ workers = {workers}
 # reasons.
 # metrics = "127.0.0.1:9108"
 
+# The address of the API, for programs with a token (scep admin token create); unset, there is none.
+# It speaks TLS, with the certificate and key in these PEM files, or with one that the server makes
+# and whose fingerprint it prints; api_tls = false only on a loopback address, or behind a proxy
+# that is listed in proxies.
+# api = "127.0.0.1:8443"
+# api_tls = true
+# api_certificate = "/etc/scep/api.pem"
+# api_key = "/etc/scep/api-key.pem"
+# Requests of one token, and wrong tokens of one address, in a minute; more get HTTP 429.
+# api_requests_per_minute = 1200
+# api_wrong_tokens_per_minute = 30
+
 # The file whose first line is the passphrase of the server's keys (scep admin ca protect); nobody
 # else may read it.
 # key_passphrase_file = "/etc/scep/passphrase"

@@ -63,6 +63,8 @@ CMP = Counter("scep_cmp_responses", "CMP requests answered.", ["endpoint", "outc
 
 OCSP = Counter("scep_ocsp_responses", "OCSP requests answered.", ["endpoint", "outcome", "kept"])
 
+API = Counter("scep_api_responses", "Requests to the API answered.", ["status"])
+
 FETCHES = Counter(
     "scep_fetches",
     "Requests for CRLs, CA certificates and renewal information.",
@@ -95,7 +97,7 @@ UNSENT = Counter(
 )
 
 _ALL = (
-    *(REQUESTS, SECONDS, LEGACY, CMP, OCSP, FETCHES, DOORS, LOST, BOUNDS),
+    *(REQUESTS, SECONDS, LEGACY, CMP, OCSP, API, FETCHES, DOORS, LOST, BOUNDS),
     *(WAITING, WAITED, UNSENT),
 )
 
