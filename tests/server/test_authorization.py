@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from scepkit.errors import SettingsError
-from scepkit.server import assembly, data_directory, settings
+from scepkit.server import assembly, authorization, data_directory, settings
+from scepkit.server.endpoint_files import EndpointFiles
 from scepkit.server.settings.authorization import described
 from scepkit.server.settings.endpoint import EndpointSettings
 from scepkit.store import Door, Store
@@ -59,6 +60,13 @@ def load(path, text):
         (
             f'[endpoint.default]\npreset = "intune"\n{ONE_TIME}{RULE}kind = "approval"\n',
             "Intune cannot wait",
+        ),
+        (f'{RULE}kind = "devices"\nby = ["hostname"]\n', "a host name is no secret"),
+        (f'{RULE}kind = "devices"\nby = []\n', "it has to have"),
+        (f'{RULE}kind = "devices"\nby = ["key", "colour"]\n', "by"),
+        (
+            f'{RULE}kind = "devices"\n{RULE}kind = "approval"\n',
+            "both judge requests without a challenge",
         ),
         (
             f"[endpoint.default]\nrevocation_passphrase = true\n{STATIC}",
@@ -115,6 +123,34 @@ def test_an_error_in_a_rule_is_found_at_its_line(tmp_path):
 )
 def test_the_settings_of_before_are_rules(given, became):
     assert [described(rule) for rule in EndpointSettings(**given).rules] == became
+
+
+@pytest.mark.parametrize(
+    ("rules", "became"),
+    [
+        (f'{RULE}kind = "devices"\n', ["devices (by key)"]),
+        (
+            f'{ONE_TIME}{RULE}kind = "devices"\nby = ["key", "mac"]\n',
+            ["one-time", "devices (by key, mac)"],
+        ),
+        (
+            f'{ONE_TIME}devices = ["mac"]\n{RULE}kind = "approval"\ndevices = ["mac"]\n',
+            ["one-time (devices by mac)", "approval (devices by mac)"],
+        ),
+    ],
+    ids=["alone", "beside challenges", "to narrow others"],
+)
+def test_rules_with_a_list_of_devices(directory, rules, became):
+    path = directory()
+    settings = load(path, rules).endpoint["default"]
+    assert [described(one) for one in settings.rules] == became
+    assert settings.knows_devices
+    home = data_directory.prepare(path, now=datetime.now(UTC))
+    with Store.open(home.settings.database_url) as store:
+        files, now = EndpointFiles(), data_directory.utc_now
+        challenges, selection = authorization.rules_of("default", home, store, files, now)
+        assert selection.unchallenged is not None
+        assert challenges.max_length
 
 
 def test_rules_survive_the_way_to_a_worker(tmp_path):

@@ -91,9 +91,8 @@ class Admission(Granting):
             raise other_key()
         fingerprint = request.fingerprint(renewal=False)
         try:
-            challenge, rule = None, self._rule(request)
-            if not rule.waits or request.csr.challenge_password is not None:
-                challenge = self._judge(request, rule)
+            rule = self._rule(request)
+            challenge = self._judge(request, rule)
         except (FailInfoError, BoundReached):
             # A lost reply must not make a challenge "already used" (P-44): before a request is
             # refused, it is looked up. The commit looks as well, before it spends anything.
@@ -113,10 +112,15 @@ class Admission(Granting):
 
     def _rule(self, request: EnrolmentRequest) -> Selected:
         """Return the rule for a request's challenge, or for its having none."""
-        password = request.csr.challenge_password
-        if self.selection is None or password is None:
+        password, selection = request.csr.challenge_password, self.selection
+        if password is None:
+            if selection is not None and selection.unchallenged is not None:
+                return selection.unchallenged
+            if self.rules.approval:
+                return Selected(NoChallenge(), waits=True)
+        if selection is None or password is None:
             return Selected(self.challenges, waits=self.rules.approval)
-        return self.selection.of(password)
+        return selection.of(password)
 
     def _judge(
         self, request: EnrolmentRequest, rule: Selected, renewed: Name | None = None
@@ -179,7 +183,8 @@ class Admission(Granting):
             return False
         if request.csr.challenge_password is not None:
             return True
-        return self.rules.approval and not isinstance(error, renewal.TooEarly)
+        is_judged = self.selection is not None and self.selection.unchallenged is not None
+        return (self.rules.approval or is_judged) and not isinstance(error, renewal.TooEarly)
 
     def _confirmed(
         self, request: EnrolmentRequest, renewed: RenewedCertificate

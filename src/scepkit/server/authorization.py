@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import ssl
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from scepkit.enrolment.challenges import ChallengeRule, NoChallenge
-from scepkit.enrolment.challenges.selection import Selected, Selection
+from scepkit.enrolment.challenges.devices import DeviceList, ListedKeys, Narrowed
+from scepkit.enrolment.challenges.selection import ANY, Selected, Selection
 from scepkit.enrolment.challenges.service import ServiceChallenge
 from scepkit.enrolment.challenges.static import StaticChallenge, StaticChallenges
 from scepkit.errors import SettingsError
 from scepkit.server.data_directory import challenges_of
 from scepkit.server.settings.authorization import (
     ChallengeRuleSettings,
+    DevicesRule,
     OneTimeRule,
+    RuleSettings,
     WebhookRule,
     challenge_rules,
+    unchallenged_rules,
 )
 from scepkit.server.webhooks.circuit import Circuit
 from scepkit.server.webhooks.dialects import Dialect, Scepkit, Smallstep
@@ -28,7 +32,7 @@ from scepkit.server.webhooks.referee import Webhook
 if TYPE_CHECKING:
     from scepkit.server.data_directory import Home
     from scepkit.server.endpoint_files import EndpointFiles
-    from scepkit.store import Store
+    from scepkit.store import DeviceColumn, Store
 
 
 def rules_of(
@@ -51,16 +55,37 @@ def rules_of(
         (
             one.pattern,
             Selected(
-                _challenge_rule(name, one, home, store, files),
+                _narrowed(_challenge_rule(name, one, home, store, files), one.devices, name, store),
                 one.waits,
                 _webhook(one, home, files, now) if isinstance(one, WebhookRule) else None,
             ),
         )
         for one in challenge_rules(settings.rules)
     ]
+    without = _unchallenged(settings.rules, name, store)
     if not found:
-        return NoChallenge(), None
-    return found[0][1].challenges, Selection(tuple(found)) if settings.authorization else None
+        if without is None:
+            return NoChallenge(), None
+        # Some devices send a challenge where none is asked for: it makes no difference.
+        return without.challenges, Selection(((ANY, without),), without)
+    selection = Selection(tuple(found), without) if settings.authorization else None
+    return found[0][1].challenges, selection
+
+
+def _unchallenged(rules: Sequence[RuleSettings], name: str, store: Store) -> Selected | None:
+    """Return the rule for requests without a challenge, where it looks at them."""
+    for rule in unchallenged_rules(rules):
+        if isinstance(rule, DevicesRule):
+            return Selected(ListedKeys(DeviceList(store, name, rule.by)))
+        if rule.devices:
+            return Selected(_narrowed(NoChallenge(), rule.devices, name, store), waits=True)
+    return None
+
+
+def _narrowed(
+    rule: ChallengeRule, by: tuple[DeviceColumn, ...], name: str, store: Store
+) -> ChallengeRule:
+    return Narrowed(rule, DeviceList(store, name, by)) if by else rule
 
 
 def _challenge_rule(

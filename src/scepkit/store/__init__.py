@@ -14,6 +14,7 @@ from scepkit.store.certificates import CertificateRow, Named
 from scepkit.store.challenges import Challenge, ChallengeState, PendingChallenges
 from scepkit.store.crls import CRLRow, CRLState, RevokedRow
 from scepkit.store.deliveries import Delivery, FailedTry, Queue
+from scepkit.store.devices import Device, DeviceColumn, NewDevice
 from scepkit.store.early_renewals import Called, EarlyRenewal, Pull
 from scepkit.store.events import Event, EventType
 from scepkit.store.group_commit import Promise
@@ -80,6 +81,8 @@ __all__ = [
     "Change",
     "Conflict",
     "Delivery",
+    "Device",
+    "DeviceColumn",
     "Door",
     "EarlyRenewal",
     "Entry",
@@ -96,6 +99,7 @@ __all__ = [
     "NDESAccount",
     "Named",
     "NewChallenge",
+    "NewDevice",
     "NewToken",
     "Notice",
     "OtherOwner",

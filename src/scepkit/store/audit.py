@@ -58,6 +58,8 @@ class AuditAction(StrEnum):
     CHALLENGES_MINTED = "challenges-minted"
     CHALLENGE_VOIDED = "challenge-voided"
     CHALLENGES_VOIDED = "challenges-voided"
+    DEVICES_IMPORTED = "devices-imported"
+    DEVICES_REMOVED = "devices-removed"
     TOKEN_CREATED = "token-created"  # noqa: S105 - an action
     TOKEN_VOIDED = "token-voided"  # noqa: S105
     NDES_ACCOUNT_ADDED = "ndes-account-added"

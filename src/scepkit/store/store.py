@@ -12,6 +12,7 @@ from scepkit.store.challenges import ChallengeRecords
 from scepkit.store.crls import CRLRecords
 from scepkit.store.decisions import Decisions
 from scepkit.store.deliveries import Deliveries
+from scepkit.store.devices import DeviceRecords
 from scepkit.store.early_renewals import EarlyRenewals
 from scepkit.store.engine import BUSY_SECONDS, connect
 from scepkit.store.expiries import Expiries
@@ -43,6 +44,7 @@ class Store(
     Refusals,
     IntuneRequests,
     ChallengeRecords,
+    DeviceRecords,
     TokenRecords,
     RequestRecords,
     RequestListing,

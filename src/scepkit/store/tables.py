@@ -183,6 +183,31 @@ challenge_uses = Table(
     Index(None, "serial"),
 )
 
+# The devices that an endpoint knows: each row has one or several of the four, which is one device.
+devices = Table(
+    "devices",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("endpoint", String(64), nullable=False),
+    # SHA-256 of the canonical SubjectPublicKeyInfo.
+    Column("key", LargeBinary(32)),
+    # These three as requests are compared with them: lower case; a MAC address without separators.
+    Column("serial_number", Text),
+    Column("mac", String(12)),
+    Column("hostname", Text),
+    Column("label", Text),
+    # Of the four, so that the same device is there once.
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("added_at", UTCDateTime, nullable=False),
+    Column("added_by", Text, nullable=False),
+    UniqueConstraint("endpoint", "digest"),
+    Index(None, "endpoint", "key", **_where("key IS NOT NULL")),
+    Index(None, "endpoint", "serial_number", **_where("serial_number IS NOT NULL")),
+    Index(None, "endpoint", "mac", **_where("mac IS NOT NULL")),
+    Index(None, "endpoint", "hostname", **_where("hostname IS NOT NULL")),
+    Index(None, "endpoint", "id"),
+)
+
 # A transactionID belongs to the key that used it first (P-46).
 transactions = Table(
     "transactions",

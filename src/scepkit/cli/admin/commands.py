@@ -13,6 +13,7 @@ from scepkit.cli.admin import (
     certificates,
     challenge,
     crl,
+    devices,
     endpoint,
     listing,
     ndes_account,
@@ -30,6 +31,7 @@ from scepkit.cli.help import Group
 # As an operator meets them. Typer would put those with commands of their own last.
 _ORDER = (
     "challenge",
+    "devices",
     "list",
     "show",
     "approve",
@@ -60,6 +62,7 @@ def commands() -> dict[str, Any]:
 _app = typer.Typer(cls=Group, rich_markup_mode=None)
 for _group in (
     challenge,
+    devices,
     token,
     listing,
     show,

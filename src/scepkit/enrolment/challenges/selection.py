@@ -132,9 +132,12 @@ class Selection:
 
     Attributes:
         rules: each with the shape of its challenges; no two of these overlap.
+        unchallenged: the rule for requests without a challenge, where it looks at them; None: an
+            operator decides, or nobody is let in.
     """
 
     rules: tuple[tuple[Pattern, Selected], ...]
+    unchallenged: Selected | None = None
 
     def of(self, challenge: str) -> Selected:
         """Return the rule for a challenge; where none takes its shape, one that refuses it."""

@@ -20,9 +20,11 @@ from scepkit.enrolment.challenges import MAX_LENGTH, MAX_SERVICE_LENGTH
 from scepkit.enrolment.challenges.one_time import SECRET_LENGTH
 from scepkit.enrolment.challenges.selection import ANY, Pattern
 from scepkit.server.settings.errors import EACH
+from scepkit.store.devices import DeviceColumn
 from scepkit.store.values import Door
 
 _Length: TypeAlias = Annotated[int, Field(ge=1, le=MAX_SERVICE_LENGTH)]
+_Columns: TypeAlias = tuple[DeviceColumn, ...]
 _Pending: TypeAlias = Annotated[int, Field(ge=1, le=100_000_000)]
 _Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
 
@@ -36,6 +38,13 @@ them is guessed."""
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Rule(_Table):
+    @property
+    def looks_at(self) -> _Columns:
+        """Return what of a device has to be on the endpoint's list."""
+        return ()
 
 
 class MatchSettings(_Table):
@@ -65,23 +74,53 @@ class MatchSettings(_Table):
         return Pattern(self.prefix, least, most, self.form or "")
 
 
-class CertificateRule(_Table):
+class CertificateRule(_Rule):
     """Renewal by the current certificate."""
 
     kind: Literal["certificate"]
 
 
-class ApprovalRule(_Table):
+class ApprovalRule(_Rule):
     """Approval by an operator of what comes without a challenge."""
 
     kind: Literal["approval"]
+    devices: _Columns = ()
+
+    @property
+    def looks_at(self) -> _Columns:
+        """Return what of a device has to be on the endpoint's list."""
+        return self.devices
 
 
-class _ChallengeRule(_Table):
+class DevicesRule(_Rule):
+    """Devices whose keys are on the endpoint's list: scep admin devices import."""
+
+    kind: Literal["devices"]
+    by: _Columns = ("key",)
+
+    @field_validator("by")
+    @classmethod
+    def _entitles(cls, value: tuple[DeviceColumn, ...]) -> tuple[DeviceColumn, ...]:
+        if "key" not in value:
+            raise ValueError(
+                'it has to have "key": a serial number, a MAC address or a host name is no secret, '
+                "so that it lets nobody in by itself; it can narrow another rule: set "
+                "devices = [...] in one of kind one-time, static, webhook or approval"
+            )
+        return value
+
+    @property
+    def looks_at(self) -> _Columns:
+        """Return what of a device has to be on the endpoint's list."""
+        return self.by
+
+
+class _ChallengeRule(_Rule):
     max_length: ClassVar[int] = MAX_LENGTH
 
     match: MatchSettings | None = None
     approval: Literal["auto", "manual"] = "auto"
+    devices: _Columns = ()
 
     @model_validator(mode="after")
     def _takes_some(self) -> Self:
@@ -95,6 +134,11 @@ class _ChallengeRule(_Table):
         """Return the shape of the challenges that it judges."""
         found = ANY if self.match is None else self.match.pattern
         return replace(found, most=min(found.most, self.max_length))
+
+    @property
+    def looks_at(self) -> _Columns:
+        """Return what of a device has to be on the endpoint's list."""
+        return self.devices
 
     @property
     def waits(self) -> bool:
@@ -216,13 +260,14 @@ class WebhookRule(_ChallengeRule):
 
 
 ChallengeRuleSettings: TypeAlias = OneTimeRule | StaticRule | WebhookRule
-RuleSettings: TypeAlias = CertificateRule | ApprovalRule | ChallengeRuleSettings
+RuleSettings: TypeAlias = CertificateRule | ApprovalRule | DevicesRule | ChallengeRuleSettings
 AuthorizationSettings: TypeAlias = tuple[Annotated[RuleSettings, Field(discriminator="kind")], ...]
 
 _KINDS: Mapping[str, type[BaseModel]] = MappingProxyType(
     {
         "certificate": CertificateRule,
         "approval": ApprovalRule,
+        "devices": DevicesRule,
         "one-time": OneTimeRule,
         "static": StaticRule,
         "webhook": WebhookRule,
@@ -247,6 +292,11 @@ def challenge_rules(rules: Sequence[RuleSettings]) -> list[ChallengeRuleSettings
     return [one for one in rules if isinstance(one, _ChallengeRule)]
 
 
+def unchallenged_rules(rules: Sequence[RuleSettings]) -> list[ApprovalRule | DevicesRule]:
+    """Return the rules that judge what comes without a challenge."""
+    return [one for one in rules if isinstance(one, ApprovalRule | DevicesRule)]
+
+
 def check(rules: Sequence[RuleSettings]) -> None:
     """Refuse a list of rules that leaves open which one judges a request.
 
@@ -259,11 +309,16 @@ def check(rules: Sequence[RuleSettings]) -> None:
     names = [one.name for one in rules if isinstance(one, WebhookRule)]
     if len(set(names)) < len(names):
         raise ValueError("each webhook needs a name of its own")
-    challenges = challenge_rules(rules)
-    if not challenges and not any(one.kind == "approval" for one in rules):
+    challenges, without = challenge_rules(rules), unchallenged_rules(rules)
+    if len(without) > 1:
+        raise ValueError(
+            'kind = "devices" and kind = "approval" both judge requests without a challenge: keep '
+            "one of them, or use another endpoint for the other"
+        )
+    if not challenges and not without:
         raise ValueError(
             'nobody would get a first certificate: add a rule of kind = "one-time", "static", '
-            '"webhook" or "approval"'
+            '"webhook", "devices" or "approval"'
         )
     for first, second in combinations(challenges, 2):
         if first.pattern.overlaps(second.pattern):
@@ -279,23 +334,29 @@ def described(rule: RuleSettings) -> str:
 
 
 def _details(rule: RuleSettings) -> Iterator[str]:
-    if not isinstance(rule, _ChallengeRule):
-        return
-    details = []
-    if rule.match is not None:
-        found = rule.match
-        if found.prefix:
-            details.append(f"prefix {found.prefix!r}")
-        if found.length is not None:
-            ends = (found.length,) if isinstance(found.length, int) else found.length
-            details.append(f"length {' to '.join(map(str, ends))}")
-        if found.form:
-            details.append(f"form {found.form}")
+    details: list[str] = []
+    if isinstance(rule, _ChallengeRule):
+        details += _shape(rule.match)
     if isinstance(rule, WebhookRule):
         details.append(rule.name)
     if isinstance(rule, StaticRule):
         details.append(f"secrets {', '.join(one.name for one in rule.secrets)}")
-    if rule.approval == "manual":
+    if rule.looks_at:
+        what = "by" if isinstance(rule, DevicesRule) else "devices by"
+        details.append(f"{what} {', '.join(rule.looks_at)}")
+    if isinstance(rule, _ChallengeRule) and rule.waits:
         details.append("then approval")
     if details:
         yield f"({'; '.join(details)})"
+
+
+def _shape(match: MatchSettings | None) -> Iterator[str]:
+    if match is None:
+        return
+    if match.prefix:
+        yield f"prefix {match.prefix!r}"
+    if match.length is not None:
+        ends = (match.length,) if isinstance(match.length, int) else match.length
+        yield f"length {' to '.join(map(str, ends))}"
+    if match.form:
+        yield f"form {match.form}"

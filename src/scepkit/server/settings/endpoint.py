@@ -300,6 +300,11 @@ class EndpointSettings(BaseModel):
         return found[0].pending_bounds if found else {}
 
     @property
+    def knows_devices(self) -> bool:
+        """Say whether a rule looks at the list of devices."""
+        return any(rule.looks_at for rule in self.rules)
+
+    @property
     def is_approved(self) -> bool:
         """Say whether an operator approves requests, those with a challenge or those without."""
         return "approval" in self.kinds or any(
