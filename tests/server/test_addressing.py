@@ -45,17 +45,17 @@ SETTINGS = Settings(
 )
 def test_a_path(path, name):
     """What devices append is ignored; the rest names an endpoint or leaves it open."""
-    assert endpoints.name_by_path(path, {}) == name
+    assert endpoints.name_by_path(path, str) == name
 
 
 @pytest.mark.parametrize("appended", ["/", "/cgi-bin", "/pkiclient.exe", "/cgi-bin/pkiclient.exe/"])
 def test_a_very_long_path(appended):
     """Every octet is looked at once: work that grows with the square would take hours here."""
     tail = appended * 300_000
-    assert endpoints.name_by_path("/scep/vpn" + tail, {}) == "vpn"
+    assert endpoints.name_by_path("/scep/vpn" + tail, str) == "vpn"
     for path in (tail + "/x", "/scep" + tail + "x", tail + "/scep", tail + "\n"):
         with pytest.raises(HTTPRefused):
-            endpoints.name_by_path(path, {})
+            endpoints.name_by_path(path, str)
 
 
 @pytest.mark.rfc("P-71")
@@ -70,7 +70,7 @@ def test_a_very_long_path(appended):
 def test_no_path_of_ours(path):
     """404."""
     with pytest.raises(HTTPRefused) as refused:
-        endpoints.name_by_path(path, {})
+        endpoints.name_by_path(path, str)
     assert refused.value.status == 404
 
 

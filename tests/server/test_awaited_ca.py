@@ -9,6 +9,8 @@ import json
 import os
 import signal
 import urllib.request
+from datetime import UTC, datetime
+from unittest.mock import Mock
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -17,9 +19,11 @@ from cryptography.x509.ocsp import OCSPResponseStatus, load_der_ocsp_response
 from chains import issue
 from ports import free_port
 from scepkit.keys.pem import write_certificate, write_key
+from scepkit.server import app as application
 from scepkit.server import data_directory
 from scepkit.server.background.housekeeping import Sweep
 from scepkit.server.database import open_store
+from server.test_app import run
 from server.test_sub_ca import Operator, Root
 from waiting import wait_until
 
@@ -211,3 +215,12 @@ def test_files_that_are_put_there_by_hand(running, scep):
     running.admin("reload")
     running.everywhere(lambda: serves(running, "/scep/hand"), "the CA")
     assert certificate in running.server.shown_at("/scep/hand")
+
+
+def test_the_paths_of_ndes_wait_as_well(operator, monkeypatch):
+    (operator.directory / "scep.toml").write_text('[endpoint.sales]\nca = "sales"\nndes = true\n')
+    monkeypatch.setattr(application.log, "configure", lambda _form: Mock())
+    home = data_directory.prepare(operator.directory, now=datetime.now(UTC))
+    targets = ("/certsrv/mscep/mscep.dll?operation=GetCACaps", "/certsrv/mscep_admin/")
+    answers = run(application.create(home), *({"target": one} for one in targets))
+    assert [one.status for one in answers] == [503, 503]

@@ -82,10 +82,12 @@ class Endpoints:
         build: reads the files and puts all endpoints together, but for those whose CA is yet to
             come.
         authorities: returns the names of the CAs by endpoint, as the settings in force have them.
+        at_certsrv: returns the name of the endpoint below /certsrv, in the same way; "" for none.
 
     Attributes:
         served: the endpoints by name, as they are at this moment: read it once for each request.
         authorities: as given.
+        at_certsrv: as given.
         fault: the error of the files as they are now; None when they can be read.
 
     Raises:
@@ -97,8 +99,10 @@ class Endpoints:
         stamp: Callable[[], Hashable],
         build: Callable[[], Mapping[str, ServedEndpoint]],
         authorities: Callable[[], Mapping[str, str]] = dict,
+        at_certsrv: Callable[[], str] = str,
     ) -> None:
         self.authorities = authorities
+        self.at_certsrv = at_certsrv
         self._stamp = stamp
         self._build = build
         self._lock = Lock()
@@ -175,24 +179,12 @@ class Endpoints:
         )
 
 
-def name_at_certsrv(catalogue: Mapping[str, ServedEndpoint]) -> str:
-    """Return the name of the endpoint that paths below /certsrv are for; "" where there is none.
-
-    Args:
-        catalogue: the endpoints by name.
-    """
-    for name, served in catalogue.items():
-        if served.ndes is not None and served.ndes.is_at_certsrv:
-            return name
-    return ""
-
-
-def name_by_path(path: str, catalogue: Mapping[str, ServedEndpoint]) -> str | None:
+def name_by_path(path: str, at_certsrv: Callable[[], str]) -> str | None:
     """Return the name of the endpoint in a path, or None where it leaves that open.
 
     Args:
         path: percent-decoded, from its first slash on.
-        catalogue: the endpoints by name.
+        at_certsrv: returns the name of the endpoint below /certsrv; "" where there is none.
 
     Raises:
         HTTPRefused: it is no path of ours.
@@ -202,7 +194,7 @@ def name_by_path(path: str, catalogue: Mapping[str, ServedEndpoint]) -> str | No
         return None
     match = _PATH.fullmatch(kept.lower())
     if match is None and kept.lower() == _CERTSRV:
-        return name_at_certsrv(catalogue)
+        return at_certsrv()
     if match is None or not kept.startswith(("/scep", "/cgi-bin")):
         raise unknown_path()
     return match[1]

@@ -78,7 +78,10 @@ class InForce:
         self._bounds = _bounds(home.settings)
         self._connections: Connections | None = None
         self.endpoints = Endpoints(
-            stamp=self._stamp, build=self._build, authorities=self._authorities_by_endpoint
+            stamp=self._stamp,
+            build=self._build,
+            authorities=self._authorities_by_endpoint,
+            at_certsrv=self._name_at_certsrv,
         )
         self.joining = AuditJoining(
             store, self.authorities, utc_now, pause=_sweep_seconds(home.settings)
@@ -147,6 +150,9 @@ class InForce:
 
     def _authorities_by_endpoint(self) -> Mapping[str, str]:
         return {name: one.ca for name, one in self.home.settings.endpoint.items()}
+
+    def _name_at_certsrv(self) -> str:
+        return next((name for name, one in self.home.settings.endpoint.items() if one.ndes), "")
 
     def _build(self) -> Mapping[str, ServedEndpoint]:
         """Put the endpoints together after a change of the CAs' files; the settings stay.

@@ -96,6 +96,8 @@ class DoorFront(Front, Generic[_Door]):
         served = self._endpoints.served.get(name)
         door = None if served is None else self._door(served)
         if door is None:
+            if served is None:
+                self._check_awaited(exchange, name)
             raise not_found()
         exchange.facts["endpoint"] = name
         self._check_method(exchange.head.method)

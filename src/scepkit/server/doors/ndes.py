@@ -19,7 +19,7 @@ from scepkit.server.doors import ndes_page
 from scepkit.server.doors.front import DoorFront, Unauthorized, credential_of
 from scepkit.server.doors.opened import NDESDoor
 from scepkit.server.doors.wrong_passwords import RightPasswords
-from scepkit.server.endpoints import Endpoints, ServedEndpoint, name_at_certsrv
+from scepkit.server.endpoints import Endpoints, ServedEndpoint
 from scepkit.server.http import peers
 from scepkit.server.http.exchange import NO_STORE, Exchange, not_allowed
 from scepkit.server.web.executors import Executor
@@ -58,7 +58,7 @@ class NDESFront(DoorFront[NDESDoor]):
     def _name(self, path: str) -> str:
         if found := _PATH.fullmatch(path):
             return found[1]
-        return name_at_certsrv(self._endpoints.served) if _CERTSRV.fullmatch(path) else ""
+        return self._endpoints.at_certsrv() if _CERTSRV.fullmatch(path) else ""
 
     def _door(self, served: ServedEndpoint) -> NDESDoor | None:
         return served.ndes

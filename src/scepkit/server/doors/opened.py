@@ -39,7 +39,6 @@ class NDESDoor:
         encoding: `utf-16` or `utf-8`.
         thumbprint: SHA-1 of the CA's certificate, in upper-case hex.
         per_minute: challenges that one account gets in a minute.
-        is_at_certsrv: whether the paths below /certsrv are its own as well.
     """
 
     challenges: OneTimeChallenges
@@ -47,7 +46,6 @@ class NDESDoor:
     encoding: str
     thumbprint: str
     per_minute: int
-    is_at_certsrv: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +103,6 @@ def ndes_of(name: str, home: Home, store: Store, ca: x509.Certificate) -> NDESDo
         settings.ndes_page_encoding,
         hashlib.sha1(ca.public_bytes(Encoding.DER), usedforsecurity=False).hexdigest().upper(),
         settings.ndes_per_minute,
-        settings.ndes,
     )
 
 

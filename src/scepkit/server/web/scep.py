@@ -81,9 +81,9 @@ class SCEPFront(Front):
     async def _answer(self, exchange: Exchange) -> HTTPResponse:
         head, facts = exchange.head, exchange.facts
         facts["endpoint"] = ""
+        name = name_by_path(head.path, self._endpoints.at_certsrv)
         # Once: while its body arrives other settings may come into force.
         catalogue = self._endpoints.served
-        name = name_by_path(head.path, catalogue)
         if name is not None and name not in catalogue:
             self._check_awaited(exchange, name)
             raise unknown_path()
