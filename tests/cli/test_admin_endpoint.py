@@ -161,3 +161,26 @@ def test_what_is_typed_gets_a_certificate(tmp_path):
         assert done.returncode == 0, done.stderr
     certificate = x509.load_pem_x509_certificate((tmp_path / "device1/cert.pem").read_bytes())
     assert certificate.subject.rfc4514_string() == "CN=device1,O=Example"
+
+
+def test_the_doors_of_mdms(scep, tmp_path):
+    (tmp_path / "jamf.txt").write_text("Wuchtgeschoss-17-Nord")
+    (tmp_path / "jamf.txt").chmod(0o600)
+    jamf = '[endpoint.phones.jamf]\nuser = "jamf"\npassword_file = "jamf.txt"\n'
+    (tmp_path / "scep.toml").write_text(
+        f"[endpoint.default]\nndes = true\n[endpoint.phones]\nmscep_admin = true\n{jamf}"
+    )
+    data_directory.prepare(tmp_path, now=datetime.now(UTC), layout="ec")
+    found = {
+        name: json.loads(scep("admin", "endpoint", "show", name, "--json", "--dir", tmp_path)[1])
+        for name in ("default", "phones")
+    }
+    assert found["default"]["doors"] == {
+        "ndes": ["/scep/default/mscep_admin/", "/certsrv/mscep_admin/"]
+    }
+    assert found["phones"]["doors"] == {
+        "ndes": ["/scep/phones/mscep_admin/"],
+        "jamf": ["/scep/phones/challenge/jamf"],
+    }
+    _, out, _ = scep("admin", "endpoint", "show", "phones", "--dir", tmp_path)
+    assert "/scep/phones/challenge/jamf" in out

@@ -59,6 +59,17 @@ class EndpointDescription:
         return public_urls.of_endpoint(base, self.name) if base else ""
 
     @property
+    def doors(self) -> dict[str, tuple[str, ...]]:
+        """Return the paths at which MDMs ask for challenges, by door; of open ones alone."""
+        own, found = self.settings, {}
+        if own.has_ndes_page:
+            below = ("/certsrv/mscep_admin/",) if own.ndes else ()
+            found["ndes"] = (f"/scep/{self.name}/mscep_admin/", *below)
+        if own.jamf is not None:
+            found["jamf"] = (f"/scep/{self.name}/challenge/jamf",)
+        return found
+
+    @property
     def is_local(self) -> bool:
         """Say whether no other machine can use its URL, by all that is known."""
         return public_urls.is_local(self.server)

@@ -136,6 +136,7 @@ def _facts(one: EndpointDescription) -> dict[str, object]:
         "challenge": ", ".join(own.challenge_kinds) or "none",
         "approval": "manual" if own.is_approved else "auto",
         "authorization": [described(rule) for rule in own.rules],
+        "doors": one.doors,
         "profile": own.profile,
         "preset": own.preset,
         "legacy": sorted(own.legacy),
@@ -161,6 +162,7 @@ def _fields(one: EndpointDescription) -> list[tuple[str, str]]:
     rows = [("endpoint", one.name), ("URL", one.url or "unknown"), *_authorities(one)]
     rows += [
         *_challenges(one),
+        *((f"door {kind}", ", ".join(paths)) for kind, paths in one.doors.items()),
         ("approval", _APPROVAL if own.is_approved else "none"),
         ("profile", own.profile),
         ("preset", own.preset),
