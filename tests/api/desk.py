@@ -49,6 +49,8 @@ def directory(made, tmp_path):
 class Clock:
     """A clock that is set."""
 
+    DAY = timedelta(days=1)
+
     def __init__(self):
         self.time = datetime.now(UTC)
 
@@ -93,17 +95,23 @@ class API:
         return self.ask(target, "POST", body, token, **more)
 
 
+def opened(directory, **how):
+    """Return the API over a data directory, as a process of its own opens it."""
+    home = data_directory.open_records(directory)
+    clock = Clock()
+    service = Service(home, open_store(home.settings, "api"), clock)
+    return API(service, Front(create(service), **{"has_tls": True} | how), clock)
+
+
 @pytest.fixture
 def open_api(directory):
-    """Return a function that opens the API, as a process of its own would."""
+    """Return a function that opens the API; what it opened is closed after the test."""
     stores = []
 
     def open_api(**how):
-        home = data_directory.open_records(directory)
-        clock = Clock()
-        service = Service(home, open_store(home.settings, "api"), clock)
-        stores.append(service.store)
-        return API(service, Front(create(service), **{"has_tls": True} | how), clock)
+        api = opened(directory, **how)
+        stores.append(api.service.store)
+        return api
 
     yield open_api
     for store in stores:

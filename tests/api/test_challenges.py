@@ -41,7 +41,7 @@ def test_a_challenge_is_made_as_it_was_ordered(api, token):
     assert (stored.uses, stored.door) == (2, "rest")
     # It is the secret of that one.
     challenges = data_directory.challenges_of(api.service.home, api.service.store)
-    assert api.service.store.find_challenge("default", challenges._mac(made["challenge"])) == stored
+    assert api.service.store.find_challenge("default", challenges.mac(made["challenge"])) == stored
 
 
 @pytest.mark.parametrize("order", [{}, dict.fromkeys(ORDER)])

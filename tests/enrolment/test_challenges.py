@@ -39,7 +39,7 @@ def judge(world, challenge, **how):
 
 def void(world, secret):
     """Void the challenge and return its number."""
-    found = world.store.find_challenge(NAME, world.challenges._mac(secret))
+    found = world.store.find_challenge(NAME, world.challenges.mac(secret))
     done = challenges.void(world.store, [found], by="alice", now=world.now)
     assert done == challenges.Voided((found.id,), ())
     return found.id

@@ -12,7 +12,7 @@ from scepkit.enrolment.challenges.orders import ChallengeOrder, MintedChallenge
 from scepkit.errors import Hint, UsageError
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.rfc4514 import parse_subject
-from scepkit.store import Challenge, Door, Store
+from scepkit.store import Challenge, Door, NewMinting, Store
 
 _WORD = re.compile(r"[A-Za-z0-9]+")
 
@@ -25,6 +25,8 @@ def mint(
     by: str,
     now: datetime,
     reason: str = "",
+    secrets: Sequence[str] = (),
+    minting: NewMinting | None = None,
 ) -> list[MintedChallenge]:
     """Make and store a challenge for each order, all or none.
 
@@ -37,20 +39,27 @@ def mint(
         by: who asks: an operator, or the name of a credential of the door, never a secret.
         now: an aware datetime.
         reason: why, for the record.
+        secrets: those that were derived, one for each order; none for random ones.
+        minting: the key under which they are made, if there is one; see `minting`.
 
     Returns:
         The challenges, in the same order.
 
     Raises:
+        KeyTaken: challenges were made under the key already.
         TooManyPending: there are as many by this door already as may be.
         StoreError: they cannot be stored.
     """
-    drawn = [challenges.draw(order, now, door) for order in orders]
+    drawn = [
+        challenges.draw(order, now, door, secret)
+        for order, secret in zip(orders, secrets or [""] * len(orders), strict=True)
+    ]
     numbers = challenges.store.add_challenges(
         [new for _, new in drawn],
         by=by,
         reason=reason,
         max_pending=challenges.max_pending.get(door),
+        minting=minting,
     )
     return [
         MintedChallenge(number, secret, new.endpoint, order, new.expires_at)

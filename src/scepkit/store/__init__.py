@@ -21,6 +21,7 @@ from scepkit.store.group_commit import Promise
 from scepkit.store.imports import ForeignCertificate, ForeignRevocation, Import, Revocation
 from scepkit.store.intune_requests import IntuneName, IntuneRow, Notice, SignedDelivery
 from scepkit.store.listing import CertificateFilter, CertificatePage, CertificateStatus, Place
+from scepkit.store.mintings import KeyTaken, Minting, NewMinting
 from scepkit.store.ndes_accounts import NDESAccount
 from scepkit.store.outbox import Subscription
 from scepkit.store.planned_revocations import PlannedRevocation
@@ -95,11 +96,14 @@ __all__ = [
     "IntuneName",
     "IntuneRow",
     "Issuance",
+    "KeyTaken",
     "LastSeen",
+    "Minting",
     "NDESAccount",
     "Named",
     "NewChallenge",
     "NewDevice",
+    "NewMinting",
     "NewToken",
     "Notice",
     "OtherOwner",

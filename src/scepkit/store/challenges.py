@@ -19,6 +19,7 @@ from sqlalchemy import and_, bindparam, func, insert, literal, select, text, upd
 from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import TooManyPending, UsageError
+from scepkit.store import mintings
 from scepkit.store.audit import UNKNOWN, AuditAction, AuditEvent, ranges, time_text
 from scepkit.store.column_types import UTCDateTime
 from scepkit.store.database import Database
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Select
 
+    from scepkit.store.mintings import Minting, NewMinting
     from scepkit.store.values import NewChallenge
 
 MANY = 500  # challenges at once that a database server is to count
@@ -44,6 +46,10 @@ BY_MAC = Prepared(
     select(challenges).where(
         challenges.c.endpoint == bindparam("endpoint"), challenges.c.mac == bindparam("mac")
     )
+)
+BY_MACS = select(challenges).where(
+    challenges.c.endpoint == bindparam("endpoint"),
+    challenges.c.mac.in_(bindparam("macs", expanding=True)),
 )
 BY_NUMBER = select(challenges).where(challenges.c.id == bindparam("challenge_id"))
 # PostgreSQL drops the lock with the transaction. The key is "pending" in ASCII.
@@ -163,6 +169,7 @@ class ChallengeRecords(Database):
         by: str = UNKNOWN,
         reason: str = "",
         max_pending: int | None = None,
+        minting: NewMinting | None = None,
     ) -> list[int]:
         """Add challenges, all or none; they are on the disk when this returns.
 
@@ -173,12 +180,14 @@ class ChallengeRecords(Database):
             max_pending: the most challenges of that endpoint and that door that may be neither
                 spent, void nor expired, these included; None for no bound. Of several who add some
                 at once, in whatever process, none goes beyond it.
+            minting: the key under which they are made, if there is one.
 
         Returns:
             Their numbers, in the same order.
 
         Raises:
             TooManyPending: they would be more than `max_pending`.
+            KeyTaken: challenges were made under the key already.
             UsageError: a MAC is there already, so the secret is not new.
             StoreError: the database cannot be written.
         """
@@ -186,6 +195,8 @@ class ChallengeRecords(Database):
         if not rows:
             return []
         with self._writing("add the challenges") as connection:
+            if minting is not None:
+                mintings.add(connection, minting)
             _check_room(connection, new, max_pending)
             try:
                 numbers = {row.mac: row.id for row in connection.execute(ADD, rows)}
@@ -199,6 +210,34 @@ class ChallengeRecords(Database):
             if len(rows) >= MANY and connection.dialect.name == "postgresql":
                 _count(connection, len(rows))
         return [numbers[challenge.mac] for challenge in new]
+
+    def find_minting(self, token: int, key_mac: bytes, now: datetime) -> Minting | None:
+        """Return what is remembered of an Idempotency-Key; None where nothing is.
+
+        Args:
+            token: the number of the token that asks.
+            key_mac: a keyed digest of the key.
+            now: aware.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        with self._reading() as connection:
+            return mintings.find(connection, token, key_mac, now)
+
+    def challenges_by_mac(self, endpoint: str, macs: Sequence[bytes]) -> dict[bytes, Challenge]:
+        """Return the challenges of an endpoint with these MACs, in any state.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        found: dict[bytes, Challenge] = {}
+        for start in range(0, len(macs), CHUNK):
+            values = {"endpoint": endpoint, "macs": [*macs[start : start + CHUNK]]}
+            with self._reading() as connection:
+                rows = map(_challenge, connection.execute(BY_MACS, values))
+                found.update((one.mac, one) for one in rows)
+        return found
 
     def find_challenge(self, endpoint: str, mac: bytes) -> Challenge | None:
         """Return the challenge with that MAC; spent, void and expired ones too, for the log.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 
-HEAD = "0025"  # the newest file in migrations/versions/; a test holds the two together
+HEAD = "0026"  # the newest file in migrations/versions/; a test holds the two together
 
 # PostgreSQL drops the lock with the transaction. The key is "scepkit" in ASCII.
 ALONE = text("SELECT pg_advisory_xact_lock(:key)")

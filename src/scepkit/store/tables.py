@@ -208,6 +208,22 @@ devices = Table(
     Index(None, "endpoint", "id"),
 )
 
+# Challenges that were made under an Idempotency-Key: what the same key is answered with again. Of
+# the key there is a keyed digest, and of the secrets what they are derived with beside the token.
+mintings = Table(
+    "mintings",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("token", Integer, nullable=False),
+    Column("key_mac", LargeBinary(32), nullable=False),
+    # SHA-256 of what was asked for.
+    Column("asked", LargeBinary(32), nullable=False),
+    Column("salt", LargeBinary(16), nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    UniqueConstraint("token", "key_mac"),
+    Index(None, "created_at"),
+)
+
 # A transactionID belongs to the key that used it first (P-46).
 transactions = Table(
     "transactions",

@@ -29,6 +29,8 @@ from scepkit.store import Challenge, Door, NewChallenge, Store
 
 KEY_SIZE = 32
 _SECRET_SIZE = 20
+# No challengePassword that is looked for has the same digest as a seed.
+_DERIVED = b"\x00derived\x00"
 
 FORM = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 """The characters of a challenge that is made here: base32."""
@@ -56,7 +58,11 @@ class OneTimeChallenges:
     max_pending: Mapping[Door, int] = field(default_factory=dict)
 
     def draw(
-        self, order: ChallengeOrder, now: datetime, door: Door = Door.COMMAND_LINE
+        self,
+        order: ChallengeOrder,
+        now: datetime,
+        door: Door = Door.COMMAND_LINE,
+        secret: str = "",
     ) -> tuple[str, NewChallenge]:
         """Make a challenge that is not stored yet.
 
@@ -64,15 +70,16 @@ class OneTimeChallenges:
             order: what is wanted.
             door: the way by which it is asked for.
             now: an aware datetime.
+            secret: what `derived` returned; "" for a random one.
 
         Returns:
             The secret: characters that every device can send (PrintableString); and what is kept of
             it.
         """
-        secret = _random(order.form)
+        secret = secret or _random(order.form)
         return secret, NewChallenge(
             endpoint=self.endpoint,
-            mac=self._mac(secret),
+            mac=self.mac(secret),
             created_at=now,
             expires_at=now + order.lifetime,
             subject=order.subject,
@@ -83,6 +90,15 @@ class OneTimeChallenges:
             door=door,
         )
 
+    def derived(self, seed: bytes) -> str:
+        """Return the secret of a seed: whoever has the seed and not the key cannot work it out.
+
+        Args:
+            seed: secret octets, never the same for two challenges.
+        """
+        octets = hmac.digest(self.key, _DERIVED + seed, "sha256")[:_SECRET_SIZE]
+        return base64.b32encode(octets).decode("ascii")
+
     def judge(self, request: CertificationRequest, now: datetime) -> Challenge:
         """Return the challenge that entitles a request to its certificate.
 
@@ -92,7 +108,7 @@ class OneTimeChallenges:
         """
         if request.challenge_password is None:
             raise missing(request)
-        challenge = self.store.find_challenge(self.endpoint, self._mac(request.challenge_password))
+        challenge = self.store.find_challenge(self.endpoint, self.mac(request.challenge_password))
         if challenge is None:
             raise refused("unknown challenge")
         if challenge.spent_at is not None:
@@ -133,7 +149,7 @@ class OneTimeChallenges:
             BadRequest: it is not right; the same text whatever the reason.
             StoreError: the database cannot answer.
         """
-        secret = self._mac(request.challenge_password or "")
+        secret = self.mac(request.challenge_password or "")
         challenge = self.store.find_challenge(self.endpoint, secret)
         if challenge is not None and challenge.uses > 1:
             was_here = self.store.was_used_for(challenge.id, renewed.digest)
@@ -149,7 +165,8 @@ class OneTimeChallenges:
         """Name the password of a password-encrypted request: one of many, so none (P-26)."""
         return None
 
-    def _mac(self, secret: str) -> bytes:
+    def mac(self, secret: str) -> bytes:
+        """Return the keyed digest of a secret, by which its challenge is found."""
         return hmac.digest(self.key, secret.encode("utf-8", "surrogatepass"), "sha256")
 
 

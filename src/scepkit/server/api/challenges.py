@@ -6,19 +6,21 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, TypeAlias
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi.security import HTTPAuthorizationCredentials
 from pydantic import BaseModel, ConfigDict, Field
 
 from scepkit.enrolment.challenges import batch
 from scepkit.enrolment.challenges.orders import MAX_LABEL, MAX_USES, ChallengeOrder, MintedChallenge
 from scepkit.errors import UsageError
 from scepkit.operations import challenges
+from scepkit.operations.minting import IdempotencyKey, KeyReused, mint_once
 from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.duration import read_duration
 from scepkit.server import data_directory
 from scepkit.server.api.bodies import JSON, read_object
 from scepkit.server.api.problems import Kind, ProblemError, described, facts_of, unavailable
-from scepkit.server.api.rights import EndpointName, Reader, ServiceOf, Writer
+from scepkit.server.api.rights import EndpointName, Reader, ServiceOf, Writer, bearer
 from scepkit.server.api.service import Service
 from scepkit.store import Challenge, ChallengeState, Door, Token
 
@@ -156,6 +158,27 @@ class ChallengePage(BaseModel):
     next: str | None = Field(description="`after` of the next page; null on the last one.")
 
 
+def _key(
+    token: Writer,
+    credentials: Annotated[HTTPAuthorizationCredentials, Depends(bearer)],
+    text: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            min_length=1,
+            max_length=255,
+            pattern=r"^[\x21-\x7e]+$",
+            description="Text of your own, another one for each request. The same request with "
+            "the same key gets the same challenges for 24 hours.",
+        ),
+    ] = None,
+) -> IdempotencyKey | None:
+    return None if text is None else IdempotencyKey(text, token.id, credentials.credentials)
+
+
+Key: TypeAlias = Annotated[IdempotencyKey | None, Depends(_key)]
+
+
 def _body(model: type[BaseModel], *, is_needed: bool = True) -> dict[str, Any]:
     """Describe a body in OpenAPI; `application` puts its schema among the others."""
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
@@ -192,13 +215,14 @@ def mint(
     endpoint: EndpointName,
     token: Writer,
     fields: Annotated[dict[str, Any], Depends(_order_of)],
+    key: Key,
     service: ServiceOf,
     request: Request,
     response: Response,
 ) -> Minted:
     """Make a one-time challenge, and return its secret, this once."""
     order = _read(fields, _defaults(service, endpoint))
-    (made,) = _minted(request, service, endpoint, token, [order])
+    (made,) = _minted(request, response, service, endpoint, token, key, [order])
     response.headers["Location"] = f"{request.url.path}/{made.id}"
     return _view_of_minted(made)
 
@@ -214,15 +238,17 @@ def mint_many(
     endpoint: EndpointName,
     token: Writer,
     fields: Annotated[dict[str, Any], Depends(_orders_of)],
+    key: Key,
     service: ServiceOf,
     request: Request,
+    response: Response,
 ) -> SeveralMinted:
     """Make up to 100000 one-time challenges: all, or none if one of them cannot be made."""
     if not service.bulks.acquire(blocking=False):
         raise unavailable()
     try:
         orders = _read_many(fields, _defaults(service, endpoint))
-        made = _minted(request, service, endpoint, token, orders)
+        made = _minted(request, response, service, endpoint, token, key, orders)
     finally:
         service.bulks.release()
     return SeveralMinted(challenges=[_view_of_minted(one) for one in made])
@@ -395,16 +421,33 @@ def _reason(fields: Mapping[str, object]) -> str:
 
 def _minted(
     request: Request,
+    response: Response,
     service: Service,
     endpoint: str,
     token: Token,
+    key: IdempotencyKey | None,
     orders: Sequence[ChallengeOrder],
 ) -> list[MintedChallenge]:
+    """Make challenges, or find those that were made under the same key.
+
+    Raises:
+        ProblemError: the endpoint has none, or the key was used for something else.
+        TooManyPending: there are as many as may be.
+        StoreError: the database does not answer.
+    """
     facts = facts_of(request)
     facts.update(endpoint=endpoint, count=len(orders))
-    made = challenges.mint(
-        service.challenges_of(endpoint), orders, door=Door.REST, by=token.actor, now=service.now()
-    )
+    own, by, now = service.challenges_of(endpoint), token.actor, service.now()
+    if key is None:
+        made = challenges.mint(own, orders, door=Door.REST, by=by, now=now)
+    else:
+        try:
+            made, is_old = mint_once(own, orders, key, door=Door.REST, by=by, now=now)
+        except KeyReused as error:
+            raise ProblemError(Kind.KEY_REUSED, error.message, hint=error.hint) from error
+        if is_old:
+            response.headers["Idempotency-Replayed"] = "true"
+            facts["repeated"] = True
     facts["challenge"] = made[0].id
     return made
 

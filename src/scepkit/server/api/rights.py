@@ -25,7 +25,7 @@ _RETRY_SECONDS = 60
 
 log = structlog.get_logger()
 
-_bearer = HTTPBearer(
+bearer = HTTPBearer(
     scheme_name="token",
     description="A token of `scep admin token create`.",
     auto_error=False,
@@ -45,7 +45,7 @@ def allowed(
     request: Request,
     needed: SecurityScopes,
     service: ServiceOf,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> Token:
     """Return the token of a request that may do what it asks for.
 
