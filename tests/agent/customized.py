@@ -12,6 +12,7 @@ import itertools
 import os
 import signal
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -53,6 +54,10 @@ elif ahead:
     from scepkit.client import clock
 
     clock.now = _now
+if "serve" not in sys.argv:
+    _really_sleep = time.sleep
+    # How long a device waits before it asks again is shown elsewhere.
+    time.sleep = lambda seconds: _really_sleep(seconds / 20)
 if kill_at:
     _really_sync = os.fsync
 
