@@ -35,7 +35,7 @@ from cryptography.hazmat.primitives.hashes import SHA1, Hash
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from servers import Running, Sources
-from turns import WARM_UP, Contestant, alternate, console, load_average
+from turns import SLICE, WARM_UP, Contestant, alternate, console, load_average
 
 import postgresql
 import stored
@@ -47,7 +47,16 @@ DATABASES = ("sqlite", "postgresql")
 OCSP_CERTIFICATES = 1000
 OCSP_FACTOR = 5
 """Times as many requests in a turn as enrolments."""
-QUICK = {"rounds": 1, "requests": 20, "stored": 200, "workers": 1, "repeat": 1}
+QUICK = {
+    "rounds": 1,
+    "requests": 20,
+    "connections": 4,
+    "warm_up": 4,
+    "private_seconds": 0.02,
+    "stored": 200,
+    "workers": 1,
+    "repeat": 1,
+}
 
 Result = dict[str, Any]
 
@@ -75,7 +84,8 @@ class Bench:
     @property
     def _count(self) -> int:
         """How many requests a contestant gets altogether."""
-        return self._options.rounds * self._options.requests + 2 * self._options.connections + 64
+        options = self._options
+        return options.rounds * options.requests + 2 * options.connections + options.warm_up
 
     # --- enrolment ---------------------------------------------------------------------------
 
@@ -147,6 +157,7 @@ class Bench:
             running,
             file,
             connections=self._options.connections,
+            warm_up=self._options.warm_up,
             check=_checking(fleet, running),
         )
 
@@ -155,7 +166,9 @@ class Bench:
     ) -> Result:
         before = load_average()
         options = self._options
-        found = alternate(contestants, operations, options.rounds, options.requests)
+        found = alternate(
+            contestants, operations, options.rounds, options.requests, options.private_seconds
+        )
         return facts | {"servers": found, "load": [before, load_average()]}
 
     def renewal(self) -> Iterator[Result]:
@@ -212,7 +225,7 @@ class Bench:
     def _home_with_certificates(self, sources: Sources, layout: str) -> Path:
         home = self._place()
         stored.enrol_two(home, sources, layout)
-        stored.fill_sqlite(home / "scep.db", OCSP_CERTIFICATES)
+        stored.fill_sqlite(home / "scep.db", min(OCSP_CERTIFICATES, self._options.stored))
         return home
 
     def _asking(self, name: str, running: Running, home: Path, what: str) -> Contestant:
@@ -229,7 +242,7 @@ class Bench:
             kind="ocsp",
             path="/ocsp/default",
             connections=self._options.connections,
-            warm_up=4 * self._options.workers * len(rows) if is_kept else WARM_UP,
+            warm_up=4 * self._options.workers * len(rows) if is_kept else self._options.warm_up,
         )
 
     # --- memory, command line ----------------------------------------------------------------
@@ -311,6 +324,7 @@ def _options() -> argparse.Namespace:
     add("--quick", action="store_true", help="each part once and tiny: does it work?")
     add("--json", type=Path, metavar="FILE", help="write the results there")
     add("--scratch", type=Path, help="where the databases go")
+    parser.set_defaults(warm_up=WARM_UP, private_seconds=SLICE)
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")

@@ -131,7 +131,11 @@ class Contestant:
 
 
 def alternate(
-    contestants: Sequence[Contestant], layout: str | None, rounds: int, count: int
+    contestants: Sequence[Contestant],
+    layout: str | None,
+    rounds: int,
+    count: int,
+    private_seconds: float = SLICE,
 ) -> list[dict[str, Any]]:
     """Let servers take turns, and return how each did.
 
@@ -140,6 +144,7 @@ def alternate(
         layout: the kinds of keys whose private operations are measured; None measures none.
         rounds: how many turns each gets; the order changes every time.
         count: requests of a turn.
+        private_seconds: for which private operations are measured, each time.
     """
     with ExitStack() as stack:
         for one in contestants:
@@ -147,7 +152,7 @@ def alternate(
         private = stack.enter_context(PrivateOperations(layout)) if layout else None
 
         def measured() -> float:
-            return private.measure(SLICE) if private else 0.0
+            return private.measure(private_seconds) if private else 0.0
 
         last = measured()
         for number in range(rounds):
