@@ -78,6 +78,9 @@ class Debian:
             ["apt-config", "dump", "Acquire"], capture_output=True, text=True, check=True
         ).stdout
         (etc / "apt/apt.conf.d/99machine").write_text(settings)
+        # It need not be there after a power failure.
+        (etc / "dpkg/dpkg.cfg.d").mkdir(exist_ok=True)
+        (etc / "dpkg/dpkg.cfg.d/machine").write_text("force-unsafe-io\n")
         trusted = os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
         if Path(trusted).exists():
             (etc / "ssl").mkdir(exist_ok=True)
