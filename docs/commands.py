@@ -36,6 +36,7 @@ COMMANDS = (
     ("admin", "challenge", "list"),
     ("admin", "challenge", "void"),
     ("admin", "challenge", "secret"),
+    ("admin", "challenge", "seal"),
     ("admin", "devices", "import"),
     ("admin", "devices", "list"),
     ("admin", "devices", "remove"),

@@ -48,6 +48,7 @@ def test_the_order_of_the_operators_commands(scep):
     listed = out.split("Commands:\n")[1].split("\n\n")[0].splitlines()
     assert [line.split()[0] for line in listed] == [
         "challenge",
+        "devices",
         "list",
         "show",
         "approve",

@@ -208,7 +208,11 @@ def test_a_server_warns_of_a_static_challenge_when_it_starts(app, tmp_path, logg
     file.touch(0o600)
     file.write_text("correct-horse")
     app(endpoint={"default": {"challenge": "static", "challenge_file": str(file)}})
-    assert [line["file"] for line in logged if "file" in line] == [str(file)]
+    said = [(line["file"], line["event"]) for line in logged if "file" in line]
+    assert said == [
+        (str(file), "a static challenge is short enough to be guessed"),
+        (str(file), "a static challenge is kept in the clear"),
+    ]
 
 
 def test_a_static_challenge(assembled):

@@ -76,7 +76,7 @@ def create(
     # Certificates of before there were several CAs.
     store.assign_issuer(home.material.ca.key_hash)
     if home.files is None:
-        home = replace(home, files=endpoint_files.read_all(settings))
+        home = replace(home, files=endpoint_files.read_all(settings, home.read_challenge_key))
     crls = CRLs(
         store,
         lifetime=timedelta(hours=settings.crl_hours),
@@ -87,7 +87,9 @@ def create(
     in_force = InForce(home, store, crls, Sweeper(sweep), third_parties)
     endpoints = in_force.endpoints
     health = _health(in_force, store, crls, lines)
-    challenge_secrets.warn_of_static(settings, endpoint_files.challenges(home.files))
+    static = endpoint_files.challenges(home.files)
+    challenge_secrets.warn_of_static(settings, static)
+    challenge_secrets.warn_of_plain(settings, static)
     work = _Executors.of(settings)
     scep = SCEPFront(endpoints, settings, work.deciding, work.beside, store)
     ocsp = OCSPPresigner(endpoints)

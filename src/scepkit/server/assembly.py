@@ -73,7 +73,7 @@ def assemble(
         SettingsError: a file that a setting names cannot be used, or a setting does not fit its CA.
     """
     if home.files is None:
-        home = replace(home, files=endpoint_files.read_all(home.settings))
+        home = replace(home, files=endpoint_files.read_all(home.settings, home.read_challenge_key))
     lifetime = timedelta(minutes=home.settings.ocsp_minutes)
     passphrase = home.passphrases.find()
     services = {

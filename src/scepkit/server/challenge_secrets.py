@@ -19,6 +19,7 @@ from scepkit.keys.files import create_file, read_file, refusals
 from scepkit.keys.passphrase import OtherEncryptionError, Passphrase, WrongPassphrase
 from scepkit.keys.pem import armor, dearmored
 from scepkit.protocol.asn1.strings import PRINTABLE
+from scepkit.server.sealed_challenges import is_sealed, unseal
 from scepkit.server.settings import Settings
 
 CHALLENGE_KEY = "challenge.key"
@@ -114,17 +115,18 @@ def _decrypted(path: Path, encrypted: bytes, passphrase: Passphrase | None) -> b
         ) from error
 
 
-def read_static(path: Path) -> str:
+def read_static(path: Path, key: Callable[[], bytes] | None = None) -> str:
     """Read a static challenge: the first line of a file that nobody else can read.
 
     Args:
         path: the file.
+        key: returns the key of the challenges, for one that is sealed; None where there is none.
 
     Raises:
         SettingsError: it cannot be read, others can read it, or it is too short or too long.
     """
     make = _making_hint(path)
-    secret = read_secret(path, "challenge_file", make)
+    secret = unseal(read_secret(path, "challenge_file", make), key, path)
     if len(secret) < _SMALLEST:
         raise SettingsError(
             f"the challenge in {path} has fewer than {_SMALLEST} characters", hint=make
@@ -191,6 +193,27 @@ def warn_of_static(settings: Settings, secrets: Mapping[str, Mapping[Path, str]]
                 file=str(path),
                 allowed="letters and digits of ASCII, space, and ' ( ) + , - . / : = ?",
                 hint=f"{_making_hint(path)}; then give it to the devices",
+            )
+
+
+def warn_of_plain(settings: Settings, secrets: Mapping[str, Mapping[Path, str]]) -> None:
+    """Log the static challenges that anybody reads who has their files, as a backup has.
+
+    Args:
+        settings: the server's.
+        secrets: as for `warn_of_static`.
+    """
+    for file in dict.fromkeys(one for files in secrets.values() for one in files):
+        path = settings.directory / file
+        try:
+            is_plain = not is_sealed(read_secret(path, "challenge_file", ""))
+        except SettingsError:  # it was changed since it was read
+            continue
+        if is_plain:
+            log.warning(
+                "a static challenge is kept in the clear",
+                file=str(path),
+                hint=f"scep admin challenge seal {path}",
             )
 
 

@@ -71,6 +71,10 @@ class Home:
             return self.known_key
         return _challenge_key(self.settings.directory, self.passphrases)
 
+    def read_challenge_key(self) -> bytes:
+        """Return `challenge_key`, for whoever may need it later."""
+        return self.challenge_key
+
     @property
     def material(self) -> Material:
         """Return the CA `default`, which is always there."""
@@ -198,7 +202,7 @@ def read_again(home: Home, *, now: datetime) -> tuple[Home, tuple[str, ...]]:
     permissions.check_settings(settings)
     key_protection.finish(settings)
     # Before a CA is made that would outlive a typing error.
-    files = endpoint_files.read_all(settings)
+    files = endpoint_files.read_all(settings, home.read_challenge_key)
     passphrases = passphrases_of(settings, known=home.passphrases.find())
     passphrase = passphrases.find()
     made = new_cas.make(settings, None, now, passphrase)

@@ -7,7 +7,7 @@ that is edited later counts when the settings are read again, in all worker proc
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,11 +81,14 @@ def of_json(value: Mapping[str, Any]) -> Mapping[str, EndpointFiles]:
     }
 
 
-def read_all(settings: Settings) -> Mapping[str, EndpointFiles]:
+def read_all(
+    settings: Settings, key: Callable[[], bytes] | None = None
+) -> Mapping[str, EndpointFiles]:
     """Read the files of all endpoints.
 
     Args:
         settings: the server's.
+        key: returns the key of its challenges, for static ones that are sealed.
 
     Returns:
         Their contents by endpoint.
@@ -95,7 +98,7 @@ def read_all(settings: Settings) -> Mapping[str, EndpointFiles]:
     """
     lists = BlocklistFiles(settings)
     return {
-        name: _read(settings, name, lists.of(settings.profile_of(name)))
+        name: _read(settings, name, lists.of(settings.profile_of(name)), key)
         for name in settings.endpoint
     }
 
@@ -107,10 +110,15 @@ def challenges(
     return {name: one.challenges for name, one in (files or {}).items() if one.challenges}
 
 
-def _read(settings: Settings, name: str, blocked: Blocklist | None) -> EndpointFiles:
+def _read(
+    settings: Settings,
+    name: str,
+    blocked: Blocklist | None,
+    key: Callable[[], bytes] | None,
+) -> EndpointFiles:
     endpoint = settings.endpoint[name]
     challenges = {
-        path: _static(settings.directory / path, rule)
+        path: _static(settings.directory / path, rule, key)
         for rule in challenge_rules(endpoint.rules)
         for path in rule.files
     }
@@ -135,13 +143,13 @@ _MAKE_CREDENTIAL = "make one: (umask 077; openssl rand -hex 20 > FILE)"
 _MAKE_KEY = "for secret_file, make one: (umask 077; openssl rand -base64 32 > FILE)"
 
 
-def _static(path: Path, rule: ChallengeRuleSettings) -> str:
+def _static(path: Path, rule: ChallengeRuleSettings, key: Callable[[], bytes] | None) -> str:
     """Read a static challenge that its rule takes.
 
     Raises:
         SettingsError: it cannot be used, or no request with it would reach the rule.
     """
-    secret = read_static(path)
+    secret = read_static(path, key)
     if not rule.pattern.takes(secret):
         raise SettingsError(
             f"the challenge in {path} has another shape than match of its rule has",

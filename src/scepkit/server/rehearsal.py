@@ -118,7 +118,7 @@ def rehearsal(
     own = endpoint_settings(settings, endpoint)
     found = settings.profile_of(endpoint) if own.profile == profile else settings.profile[profile]
     blocked = BlocklistFiles(settings).of(found)
-    files = endpoint_files.read_all(settings)[endpoint]
+    files = endpoint_files.read_all(settings, home.read_challenge_key)[endpoint]
     rules = rules_of(own, settings, found, files)
     rules = replace(rules, approval=False, revocation_passphrase=False)
     issuers, compiled = _stand_ins(settings, endpoint), found.compiled(profile, blocked)

@@ -277,7 +277,7 @@ def serve(
         Local: they cannot be replaced any more.
     """
     settings = home.settings
-    home = replace(home, files=endpoint_files.read_all(settings))
+    home = replace(home, files=endpoint_files.read_all(settings, home.read_challenge_key))
     with _shared(settings.workers + (api is not None)) as shared:
         workers = Workers(home, shared.supervisor)
         try:

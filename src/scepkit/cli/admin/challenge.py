@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scepkit.cli import table, terminal
-from scepkit.cli.admin import challenge_new, challenge_void
+from scepkit.cli.admin import challenge_new, challenge_seal, challenge_void
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
     DirectoryOption,
@@ -61,6 +61,7 @@ def register(app: typer.Typer) -> None:
     )
     challenge_void.register(group)
     group.command("secret", cls=Command, epilog=_SECRET)(secret)
+    challenge_seal.register(group)
     app.add_typer(group)
 
 
@@ -95,7 +96,7 @@ def secret(
         )
         terminal.say(
             "FILE is relative to the server's directory, belongs to the server's user, and has "
-            "mode 0600"
+            "mode 0600; scep admin challenge seal FILE encrypts it there"
         )
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 group = typer.Typer(
     name="devices",
     cls=Group,
-    help="The devices that an endpoint knows, by key, serial number, MAC address or host name.",
+    help="The devices that an endpoint knows.",
     epilog=examples(
         "scep admin devices import devices.csv",
         "scep admin devices list",

@@ -165,7 +165,7 @@ def _static(home: Home, endpoint: EndpointDescription) -> str:
             f'the endpoint {endpoint.name!r} has no static challenge: challenge = "{kinds}"',
             hint="leave --challenge out, for what the endpoint asks for",
         )
-    secret = read_static(home.settings.directory / file)
+    secret = read_static(home.settings.directory / file, home.read_challenge_key)
     try:
         check_text("the challenge", secret)
     except UsageError:

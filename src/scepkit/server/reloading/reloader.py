@@ -185,7 +185,9 @@ def _warn(home: Home) -> None:
     """Warn of what the start warns of, too."""
     public_urls.warn(home.settings)
     log_ins.warn(home.settings)
-    challenge_secrets.warn_of_static(home.settings, endpoint_files.challenges(home.files))
+    static = endpoint_files.challenges(home.files)
+    challenge_secrets.warn_of_static(home.settings, static)
+    challenge_secrets.warn_of_plain(home.settings, static)
 
 
 def _changed(before: Home, after: Home) -> Iterator[str]:
