@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -10,7 +11,7 @@ from typing import Any, TypeAlias
 from scepkit.enrolment.request import Granted, Queued, Refused, Repeated
 from scepkit.enrolment.request import Outcome as EnrolmentOutcome
 from scepkit.enrolment.third_parties import Awaited
-from scepkit.errors import FailInfo
+from scepkit.errors import FailInfo, FailInfoError, Malformed
 from scepkit.protocol.algorithms import Legacy
 from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.csr import CertificationRequest
@@ -65,9 +66,12 @@ class ReadMessage:
 
         It is SHA-256 of the canonical SubjectPublicKeyInfo, 32 octets.
         """
-        if self.csr is not None:
-            return self.csr.key_hash
-        return b"" if self.verified is None else self.verified.certificate.key_hash
+        with suppress(FailInfoError, Malformed):
+            if self.csr is not None:
+                return self.csr.key_hash
+            if self.verified is not None:
+                return self.verified.certificate.key_hash
+        return b""
 
     def add_legacy(self, uses: tuple[Legacy, ...]) -> None:
         """Add more that had to be allowed; a message and what is inside are often signed alike."""

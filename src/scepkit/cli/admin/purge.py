@@ -48,7 +48,9 @@ def purge(
     as_json: JsonOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
-    """Delete old records: answered requests, used or expired challenges, expired certificates.
+    """Delete old records: of answered and refused requests, challenges and certificates.
+
+    Challenges go when they are used or have expired, certificates when they have expired.
 
     Waiting requests past their time are marked as expired. A running server does both by itself, so
     the command does not ask first; --dry-run shows the numbers.
