@@ -283,6 +283,24 @@ def test_what_is_no_event_gets_nothing(opened, body, kind, status):
     assert not stored_challenges(path)
 
 
+@pytest.mark.parametrize(
+    "doctype",
+    [
+        b"<!DOCTYPE JSSEvent>",
+        b'<!DOCTYPE JSSEvent [<!ENTITY a "C02XK2">]>',
+        b'<!DOCTYPE JSSEvent SYSTEM "http://127.0.0.1/a.dtd">',
+        b'<!DOCTYPE JSSEvent [<!ENTITY % a SYSTEM "file:///etc/passwd">%a;]>',
+    ],
+)
+def test_xml_that_declares_anything_is_refused_whatever_is_in_it(opened, doctype):
+    server, path = opened()
+    head, _, rest = in_xml(event()).partition(b"?>")
+    (answer,) = run(server, post(head + b"?>" + doctype + rest, kind="text/xml"))
+    assert answer.status == 400
+    assert b"document type declaration" in answer.body
+    assert not stored_challenges(path)
+
+
 @given(st.binary(max_size=200), st.sampled_from(["text/xml", "application/json", ""]))
 def test_any_octets_are_an_event_or_refused(octets, kind):
     with contextlib.suppress(HTTPRefused):

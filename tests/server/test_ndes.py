@@ -431,6 +431,30 @@ def test_what_was_right_is_wrong_once_the_account_changes(opened):
     assert asyncio.run(session()) == [200, 401, 200, 401]
 
 
+def test_a_reload_opens_and_closes_the_page(opened):
+    server, path = opened()
+    closed = data_directory.prepare(path, now=datetime.now(UTC))
+    other = data_directory.prepare(path, now=datetime.now(UTC), endpoint=endpoint(mscep_admin=True))
+
+    async def statuses():
+        answers = [
+            await socketless.ask(server, **knock(target, basic()))
+            for target in (PAGE, "/scep/default/mscep_admin/")
+        ]
+        return [one.status for one in answers]
+
+    async def session():
+        async with socketless.lifespan(server):
+            found = [await statuses()]
+            for home in (closed, other):
+                server.in_force.prepare(home)
+                server.in_force.switch()
+                found.append(await statuses())
+            return found
+
+    assert asyncio.run(session()) == [[200, 200], [404, 404], [404, 200]]
+
+
 # --- how often ------------------------------------------------------------------------------------
 
 
