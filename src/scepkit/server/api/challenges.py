@@ -158,7 +158,7 @@ class ChallengePage(BaseModel):
     next: str | None = Field(description="`after` of the next page; null on the last one.")
 
 
-def _key(
+async def _key(
     token: Writer,
     credentials: Annotated[HTTPAuthorizationCredentials, Depends(bearer)],
     text: Annotated[

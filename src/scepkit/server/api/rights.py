@@ -32,8 +32,11 @@ bearer = HTTPBearer(
 )
 
 
-def service_of(request: Request) -> Service:
-    """Return what the routes of an application work with."""
+async def service_of(request: Request) -> Service:
+    """Return what the routes of an application work with.
+
+    As a coroutine, since FastAPI has each plain function called in a thread.
+    """
     found: Service = request.app.state.service
     return found
 
