@@ -61,6 +61,7 @@ COMMANDS = (
     ("admin", "profile", "try"),
     ("admin", "endpoint", "list"),
     ("admin", "endpoint", "show"),
+    ("admin", "intune", "test"),
     ("admin", "ca", "list"),
     ("admin", "ca", "show"),
     ("admin", "ca", "export"),

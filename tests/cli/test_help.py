@@ -60,6 +60,7 @@ def test_the_order_of_the_operators_commands(scep):
         "profile",
         "endpoint",
         "token",
+        "intune",
         "ca",
         "certificates",
         "crl",

@@ -80,7 +80,7 @@ def connect(world, intune, *, waits=True, failures=1000, seconds=30, **changes):
 
 
 def challenge(intune, **wanted):
-    return intune.it.challenge({"subject": "CN=device", "padding": ""} | wanted)
+    return intune.it.challenge({"subject": "CN=device"} | wanted)
 
 
 def request(world, secret, **how):
@@ -115,7 +115,7 @@ def states(world):
 
 def notices(world):
     far = world.now + timedelta(days=1)
-    return [(one.notice, one.code) for one in world.store.due_notices(far, 100)]
+    return [(one.notice, one.code) for one in world.store.due_notices("stand-in", far, 100)]
 
 
 # --- a yes ----------------------------------------------------------------------------------------
@@ -336,7 +336,7 @@ def test_an_operator_may_have_certificates_delivered_before_intune_has_heard_of_
     message = request(world, challenge(intune))
     (der,) = ask(world, message).certificates
     assert told(intune) == ["validate"]
-    (row,) = world.store.due_notices(world.now, 10)
+    (row,) = world.store.due_notices("stand-in", world.now, 10)
     assert (row.notice, row.certificate) == (Notice.SUCCESS, der)
     assert row.name == IntuneName(NAME, b"a", row.name.csr_digest)
 

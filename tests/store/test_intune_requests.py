@@ -45,16 +45,16 @@ def test_the_same_request_at_once(store):
 def test_a_notification_waits_until_intune_has_had_it(store):
     keep(store)
     assert fail(store) is Notice.FAILURE
-    assert store.due_notices(NOW - MINUTE, 10) == []
-    (row,) = store.due_notices(NOW, 10)
+    assert store.due_notices("corp", NOW - MINUTE, 10) == []
+    (row,) = store.due_notices("corp", NOW, 10)
     assert (row.notice, row.code, len(row.description)) == (Notice.FAILURE, "Unknown", 255)
     store.postpone_notice(row.id, NOW + MINUTE)
-    assert store.due_notices(NOW, 10) == []
-    (row,) = store.due_notices(NOW + MINUTE, 10)
+    assert store.due_notices("corp", NOW, 10) == []
+    (row,) = store.due_notices("corp", NOW + MINUTE, 10)
     assert row.attempts == 1
     assert store.waiting_notices() == (1, NOW)
     store.finish_notice(row.id, NOW + MINUTE)
-    assert store.due_notices(NOW + MINUTE, 10) == []
+    assert store.due_notices("corp", NOW + MINUTE, 10) == []
     assert store.waiting_notices() == (0, None)
     assert store.validated(NAME).notice is Notice.FAILURE
 
@@ -72,7 +72,7 @@ def test_the_first_notification_stands(store):
 
 def test_of_a_request_that_is_not_kept_nothing_is_told(store):
     assert fail(store) is None
-    assert store.due_notices(NOW, 10) == []
+    assert store.due_notices("corp", NOW, 10) == []
 
 
 def test_only_so_many_are_taken_at_once_those_that_wait_longest(store):
@@ -80,7 +80,7 @@ def test_only_so_many_are_taken_at_once_those_that_wait_longest(store):
         name = NAME._replace(csr_digest=bytes([number]) * 32)
         keep(store, name)
         fail(store, name, NOW - number * MINUTE)
-    rows = store.due_notices(NOW, 2)
+    rows = store.due_notices("corp", NOW, 2)
     assert [one.name.csr_digest[0] for one in rows] == [2, 1]
 
 

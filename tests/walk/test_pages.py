@@ -31,6 +31,7 @@ ELSEWHERE = {
     "agent.md": "tests/cli/test_agent.py, and its hooks in tests/interop/test_deploying.py",
     "below-your-own-root.md": "a server of its own, below",
     "devices.md": "configurations of devices",
+    "intune.md": "tests/walk/test_intune.py",
     "installing.md": "tests/walk/test_debian.py",
     "moving-from-another-ca.md": "a server of its own, below",
     "other-clients.md": "the tests of tests/interop",

@@ -17,6 +17,7 @@ from scepkit.protocol.scep.http import HTTPResponse
 from scepkit.server import challenge_secrets, endpoint_files, log, monitoring
 from scepkit.server.background.crl_signing import LOCK, CRLs
 from scepkit.server.background.housekeeping import Sweep, Sweeper
+from scepkit.server.background.intune import IntuneJob, IntuneRounds
 from scepkit.server.background.ocsp_presigning import OCSPPresigner
 from scepkit.server.data_directory import Home, utc_now
 from scepkit.server.database import open_store
@@ -93,6 +94,7 @@ def create(
     work = _Executors.of(settings)
     scep = SCEPFront(endpoints, settings, work.deciding, work.beside, store)
     ocsp = OCSPPresigner(endpoints)
+    intune = IntuneJob(IntuneRounds(lambda: in_force.home, store, utc_now))
     doors: dict[str, Answerer] = {
         NDES_PAGE: NDESFront(endpoints, work.minting, work.hashing, store),
         JAMF_WEBHOOK: JamfFront(endpoints, work.minting, store),
@@ -100,7 +102,7 @@ def create(
     return Application(
         routes=_routes(settings, store, endpoints, crls, health, work, scep, doors),
         doors=doors,
-        jobs=(endpoints, crls, in_force.sweeper, in_force.joining, ocsp, health, scep),
+        jobs=(endpoints, crls, in_force.sweeper, in_force.joining, ocsp, intune, health, scep),
         work=work,
         store=store,
         tally=tally or Tally(),

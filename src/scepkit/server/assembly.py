@@ -38,6 +38,7 @@ from scepkit.server.data_directory import Home, endpoint_settings, utc_now
 from scepkit.server.doors.opened import jamf_of, ndes_of
 from scepkit.server.endpoint_files import BlocklistFiles, EndpointFiles
 from scepkit.server.endpoints import ServedEndpoint, recipient_id
+from scepkit.server.intune.connections import Connections
 from scepkit.server.settings import Settings
 from scepkit.server.settings.authorization import challenge_rules
 from scepkit.server.settings.endpoint import EndpointSettings
@@ -76,6 +77,7 @@ def assemble(
         home = replace(home, files=endpoint_files.read_all(home.settings, home.read_challenge_key))
     lifetime = timedelta(minutes=home.settings.ocsp_minutes)
     passphrase = home.passphrases.find()
+    connections = Connections(home, store, now)
     services = {
         ca.name: OCSPService(
             load_responders(ca.directory, ca.material, now=now(), passphrase=passphrase),
@@ -84,7 +86,14 @@ def assemble(
         for ca in home.authorities.values()
     }
     return {
-        name: _serve(name, home, store, now, services[settings.ca], third_parties.get(name))
+        name: _serve(
+            name,
+            home,
+            store,
+            now,
+            services[settings.ca],
+            third_parties.get(name) or connections.parties_of(name),
+        )
         for name, settings in home.settings.endpoint.items()
         if settings.ca in services
     }
@@ -115,6 +124,8 @@ def _serve(
     files = (home.files or {}).get(name, EndpointFiles())
     ca = home.authority_of(name)
     _check_decryption(name, settings, ca)
+    if "intune" in settings.kinds:
+        _check_chain(name, ca)
     profile = home.settings.profile_of(name)
     credentials = [_credential(one) for one in _recipients(ca.material)]
     responder = _responder(settings, _credential(ca.material.ra), credentials, now)
@@ -223,6 +234,23 @@ def _check_decryption(name: str, settings: EndpointSettings, ca: LoadedCA) -> No
     )
 
 
+def _check_chain(name: str, ca: LoadedCA) -> None:
+    """Refuse an RA that does not chain to its CA: Intune's devices would not trust it.
+
+    Raises:
+        SettingsError: it does not.
+    """
+    for one in _issuing(ca.material):
+        own, ra = Certificate.of(one.ca.certificate), Certificate.of(one.ra.certificate)
+        if own.der != ra.der and not chain.issued(own, ra):
+            raise SettingsError(
+                f"endpoint {name!r}: the RA of the CA {ca.name!r} is not certified by that CA, "
+                "and devices of Intune refuse such an RA",
+                hint=f"move {RA_CERTIFICATE} and {RA_KEY} away; scep admin ca ra {ca.name} then "
+                "makes one that is",
+            )
+
+
 def check_entitling(
     name: str,
     settings: EndpointSettings,
@@ -252,7 +280,7 @@ def check_entitling(
         )
     judged = frozenset(settings.challenge_kinds)
     # What binds no request to a subject would let anybody take anybody's place.
-    names_subjects = bool(judged) and judged <= {"one-time", "webhook"}
+    names_subjects = bool(judged) and judged <= {"one-time", "webhook", "intune"}
     if profile.same_subject == "replace" and not names_subjects and not has_service:
         raise SettingsError(
             f'endpoint {name!r}: same_subject = "replace" of the profile {settings.profile!r} '

@@ -18,6 +18,7 @@ from scepkit.server.data_directory import challenges_of
 from scepkit.server.settings.authorization import (
     ChallengeRuleSettings,
     DevicesRule,
+    IntuneRule,
     OneTimeRule,
     RuleSettings,
     WebhookRule,
@@ -93,7 +94,7 @@ def _challenge_rule(
 ) -> ChallengeRule:
     if isinstance(rule, OneTimeRule):
         return challenges_of(home, store, name)
-    if isinstance(rule, WebhookRule):
+    if isinstance(rule, WebhookRule | IntuneRule):
         return ServiceChallenge()
     return StaticChallenges(
         tuple(

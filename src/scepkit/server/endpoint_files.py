@@ -16,15 +16,17 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.ca.profiles.blocklist import MOST, Blocklist, lines_of
 from scepkit.errors import SettingsError
-from scepkit.keys.files import plain_file, refusals
+from scepkit.keys.files import plain_file, read_file, refusals
 from scepkit.keys.pem import read_certificates
 from scepkit.server.challenge_secrets import read_secret, read_static
 from scepkit.server.settings import Settings
 from scepkit.server.settings.authorization import (
     ChallengeRuleSettings,
+    IntuneRule,
     WebhookRule,
     challenge_rules,
 )
+from scepkit.server.settings.intune import credential
 from scepkit.server.settings.profiles.format import ProfileSettings
 
 
@@ -38,12 +40,14 @@ class EndpointFiles:
         blocked: the keys on the profile's `key.blocklist`.
         secrets: what is shared with services and MDMs, by the names of the files in the settings.
             Secret.
+        intune: the client secret of the app registration; "" where Intune is not asked. Secret.
     """
 
     challenges: Mapping[Path, str] = field(default_factory=dict, repr=False)
     anchors: tuple[bytes, ...] = ()
     blocked: Blocklist | None = None
     secrets: Mapping[Path, str] = field(default_factory=dict, repr=False)
+    intune: str = field(default="", repr=False)
 
 
 def to_json(files: Mapping[str, EndpointFiles]) -> dict[str, Any]:
@@ -60,6 +64,7 @@ def to_json(files: Mapping[str, EndpointFiles]) -> dict[str, Any]:
                 "challenges": {str(path): text for path, text in one.challenges.items()},
                 "anchors": [anchor.hex() for anchor in one.anchors],
                 "secrets": {str(path): text for path, text in one.secrets.items()},
+                "intune": one.intune,
                 "blocked": None if one.blocked is None else one.blocked.name,
             }
             for name, one in files.items()
@@ -76,6 +81,7 @@ def of_json(value: Mapping[str, Any]) -> Mapping[str, EndpointFiles]:
             tuple(map(bytes.fromhex, one["anchors"])),
             lists.get(one["blocked"]),
             {Path(path): text for path, text in one["secrets"].items()},
+            one["intune"],
         )
         for name, one in value["endpoints"].items()
     }
@@ -136,9 +142,41 @@ def _read(
     if endpoint.jamf is not None:
         path = endpoint.jamf.secret_file
         secrets[path] = read_secret(settings.directory / path, "file for jamf", _MAKE_CREDENTIAL)
-    return EndpointFiles(challenges, tuple(anchors), blocked, secrets)
+    rules = [one for one in endpoint.rules if isinstance(one, IntuneRule)]
+    intune = intune_secret(settings, rules[0].registration) if rules else ""
+    return EndpointFiles(challenges, tuple(anchors), blocked, secrets, intune)
 
 
+def intune_secret(settings: Settings, name: str) -> str:
+    """Read the client secret of an app registration.
+
+    Args:
+        settings: the server's.
+        name: of the registration.
+
+    Raises:
+        SettingsError: there is none, or it cannot be read.
+    """
+    named, path = settings.intune[name].secret_file, credential(name)
+    if named is not None:
+        return read_secret(settings.directory / named, "secret_file of Intune", _MAKE_FILE)
+    if path is None:
+        raise SettingsError(
+            f"nothing says where the client secret of [intune.{name}] is",
+            hint="set its secret_file, or LoadCredential=scep-intune-"
+            f"{name}:FILE in the systemd unit",
+        )
+    # systemd sees to it that nobody else reads it, whatever its mode says.
+    with refusals(f"cannot read {path}"):
+        octets = read_file(path)
+    try:
+        return octets.decode("utf-8").split("\n", 1)[0].rstrip("\r")
+    except UnicodeDecodeError:
+        # Not `from`: the exception holds what is in the file.
+        raise SettingsError(f"{path} is not text in UTF-8", hint=_MAKE_FILE) from None
+
+
+_MAKE_FILE = "write the Value of the client secret into it: (umask 077; cat > FILE)"
 _MAKE_CREDENTIAL = "make one: (umask 077; openssl rand -hex 20 > FILE)"
 _MAKE_KEY = "for secret_file, make one: (umask 077; openssl rand -base64 32 > FILE)"
 

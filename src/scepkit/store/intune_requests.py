@@ -121,7 +121,7 @@ NOTE = (
 )
 DUE = (
     select(intune_requests)
-    .where(_WAITS, _c.due_at <= bindparam("now"))
+    .where(_WAITS, _c.due_at <= bindparam("now"), _c.registration == bindparam("of_registration"))
     .order_by(_c.due_at, _c.id)
     .limit(bindparam("most"))
 )
@@ -223,18 +223,20 @@ class IntuneRequests(GroupCommits):
             row = connection.execute(GET, _condition(name)).first()
         return None if row is None else _row(row)
 
-    def due_notices(self, now: datetime, most: int) -> list[IntuneRow]:
+    def due_notices(self, registration: str, now: datetime, most: int) -> list[IntuneRow]:
         """Return notifications that are to be sent by now, those that wait longest first.
 
         Args:
+            registration: the name of their app registration.
             now: aware.
             most: how many at most.
 
         Raises:
             StoreError: the database cannot be read.
         """
+        values = {"of_registration": registration, "now": now, "most": most}
         with self._reading() as connection:
-            return [_row(one) for one in connection.execute(DUE, {"now": now, "most": most})]
+            return [_row(one) for one in connection.execute(DUE, values)]
 
     def postpone_notice(self, number: int, until: datetime) -> None:
         """Send a notification later, and count the attempt; `number` is its request's id.

@@ -27,6 +27,7 @@ _CHALLENGES = {
     "one-time": "one-time: scep admin challenge new{endpoint}",
     "static": "static: for all devices, in {file}",
     "webhook": "webhook: a service that is asked judges it",
+    "intune": "intune: Microsoft Intune makes and judges it",
 }
 _APPROVAL = "by an operator: scep admin approve"
 

@@ -13,7 +13,8 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from scepkit.server.intune.codes import SUCCESS
+from scepkit.errors import ThirdPartyFailed
+from scepkit.server.intune.codes import MEANINGS, SUCCESS
 from scepkit.server.intune.discovery import CONNECTOR, VALIDATION, Services
 from scepkit.server.intune.exchange import Rejected, Reply, Unreachable, exchange, line
 from scepkit.server.intune.tokens import Tokens
@@ -30,13 +31,14 @@ MAX_REVOCATIONS = 500
 _DESCRIPTION = 255  # characters of errorDescription
 _UNAUTHORIZED, _FORBIDDEN = 401, 403
 _MOVED = (404, 410)
-_PERMISSIONS: Mapping[str, str] = {
+PERMISSIONS: Mapping[str, str] = {
     VALIDATION: "Entra admin centre > App registrations > the application > API permissions > Add "
     "a permission > Intune > Application permissions > scep_challenge_provider, and Grant admin "
     "consent",
     CONNECTOR: "the application has no right to the revocation queue: set revocation_minutes = 0, "
     "or see which permission Microsoft asks for by now",
 }
+"""What to do where a service does not answer for want of a permission."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,21 @@ class IntuneClient:
             raise Rejected("Intune has not taken the results of revocations", reply.status)
 
     async def _word(self, call: str, body: dict[str, Any], transaction_id: str) -> Word:
+        try:
+            word = await self._word_of(call, body, transaction_id)
+        except ThirdPartyFailed:
+            self._count(call, "failed")
+            raise
+        self._count(call, word.code if word.code in MEANINGS else "other")
+        return word
+
+    def _count(self, call: str, code: str) -> None:
+        # Not before a worker process has said where its metrics go, which counts at the import.
+        from scepkit.server.web import metrics
+
+        metrics.labelled(metrics.INTUNE, self.registration.name, call, code).inc()
+
+    async def _word_of(self, call: str, body: dict[str, Any], transaction_id: str) -> Word:
         activity = str(uuid.uuid4())
         reply = await self._call(VALIDATION, f"ScepActions/{call}", body, activity)
         found = reply.members()
@@ -252,7 +269,7 @@ def _checked(service: str, reply: Reply) -> Reply:
     if 200 <= reply.status < 300:  # noqa: PLR2004
         return reply
     lacks = reply.status in (_UNAUTHORIZED, _FORBIDDEN)
-    hint = _PERMISSIONS[service] if lacks else ""
+    hint = PERMISSIONS[service] if lacks else ""
     raise Rejected(f"{reply.host} answers HTTP {reply.status}", reply.status, reply.body, hint)
 
 

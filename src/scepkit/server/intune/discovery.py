@@ -20,10 +20,11 @@ VALIDATION = "ScepRequestValidationFEService"
 CONNECTOR = "PkiConnectorFEService"
 
 _UNAUTHORIZED, _FORBIDDEN = 401, 403
-_PERMISSION = (
+PERMISSION = (
     "Entra admin centre > App registrations > the application > API permissions > Add a permission "
     "> Microsoft Graph > Application permissions > Application.Read.All, and Grant admin consent"
 )
+"""What to do where Graph does not answer for want of a permission."""
 
 
 class NoService(ThirdPartyFailed):
@@ -115,4 +116,4 @@ def _refused(reply: Reply) -> ThirdPartyFailed:
     said = ": ".join(filter(None, (line(members.get("code")), line(members.get("message")))))
     what = f"Graph does not say where Intune's services are: HTTP {reply.status}"
     lacks = reply.status in (_UNAUTHORIZED, _FORBIDDEN)
-    return NoService(f"{what}, {said}" if said else what, hint=_PERMISSION if lacks else "")
+    return NoService(f"{what}, {said}" if said else what, hint=PERMISSION if lacks else "")

@@ -31,8 +31,10 @@ from scepkit.keys.files import plain_file, refusals
 from scepkit.server.http.peers import Proxies
 from scepkit.server.settings import api, authorization, doors
 from scepkit.server.settings import errors as settings_errors
+from scepkit.server.settings.authorization import IntuneRule
 from scepkit.server.settings.ca import CASettings
 from scepkit.server.settings.endpoint import EndpointSettings
+from scepkit.server.settings.intune import IntuneSettings
 from scepkit.server.settings.profiles import inheritance
 from scepkit.server.settings.profiles.files import ProfileFiles
 from scepkit.server.settings.profiles.format import ProfileSettings, tables
@@ -106,6 +108,7 @@ class Settings(BaseSettings):
         key_passphrase_file: the file with what the keys are encrypted under; relative to the
             directory.
         ca: what CAs are, by name, where the server makes them.
+        intune: app registrations of Entra, by name.
         profile: which certificates are issued, by the names of profiles; the ready ones, too.
         endpoint: the endpoints by name; `default` always exists.
     """
@@ -147,6 +150,7 @@ class Settings(BaseSettings):
     proxies: tuple[str, ...] = Field(default_factory=_usual_proxies)
     key_passphrase_file: Path | None = None
     ca: dict[str, CASettings] = {}
+    intune: dict[str, IntuneSettings] = {}
     profile: Annotated[dict[str, ProfileSettings], Field(validate_default=True)] = {}
     endpoint: dict[str, EndpointSettings] = {DEFAULT: EndpointSettings()}
 
@@ -200,6 +204,25 @@ class Settings(BaseSettings):
                 f"challenges are given out by TLS or on this machine only, and {said}",
                 *("endpoint", opened[0], "jamf" if self.endpoint[opened[0]].jamf else "ndes"),
             )
+        return self
+
+    @field_validator("intune")
+    @classmethod
+    def _check_intune(cls, value: dict[str, IntuneSettings]) -> dict[str, IntuneSettings]:
+        for name in value:
+            _check_name(f"[intune.{name}]", name)
+        return value
+
+    @model_validator(mode="after")
+    def _check_registrations(self) -> Self:
+        for name, endpoint in self.endpoint.items():
+            for number, rule in enumerate(endpoint.authorization):
+                if isinstance(rule, IntuneRule) and rule.registration not in self.intune:
+                    near = get_close_matches(rule.registration, self.intune, n=1)
+                    meant = f"did you mean {near[0]!r}?" if near else "write one"
+                    said = f"there is no [intune.{rule.registration}]; {meant}"
+                    place = ("endpoint", name, "authorization", str(number), "registration")
+                    raise settings_errors.Misplaced(said, *place)
         return self
 
     @field_validator("proxies")
@@ -376,11 +399,12 @@ def _explain(where: str, error: ValidationError) -> str:
 def _known() -> tuple[list[str], dict[str, Collection[str]]]:
     """Return the settings that there are: those of the server, and those of sections."""
     # None of these is one to write there.
-    sections = ("directory", "endpoint", "ca", "profile")
+    sections = ("directory", "endpoint", "ca", "intune", "profile")
     names = [name for name in Settings.model_fields if name not in sections]
     keys = {
         "endpoint": EndpointSettings.model_fields,
         "ca": CASettings.model_fields,
+        "intune": IntuneSettings.model_fields,
         **tables(ProfileSettings, "profile"),
         **authorization.tables(),
         **doors.tables(),

@@ -259,7 +259,23 @@ class WebhookRule(_ChallengeRule):
         return tuple(one for one in (self.secret_file, self.bearer_file) if one is not None)
 
 
-ChallengeRuleSettings: TypeAlias = OneTimeRule | StaticRule | WebhookRule
+class IntuneRule(_ChallengeRule):
+    """Challenges of Microsoft Intune, which judges requests and is told of certificates."""
+
+    max_length: ClassVar[int] = MAX_SERVICE_LENGTH
+
+    kind: Literal["intune"]
+    registration: _Name
+    wait_for_success_notification: bool = True
+
+    @model_validator(mode="after")
+    def _decides_alone(self) -> Self:
+        if self.waits:
+            raise ValueError('approval = "manual" does not go with Intune, which cannot wait')
+        return self
+
+
+ChallengeRuleSettings: TypeAlias = OneTimeRule | StaticRule | WebhookRule | IntuneRule
 RuleSettings: TypeAlias = CertificateRule | ApprovalRule | DevicesRule | ChallengeRuleSettings
 AuthorizationSettings: TypeAlias = tuple[Annotated[RuleSettings, Field(discriminator="kind")], ...]
 
@@ -271,6 +287,7 @@ _KINDS: Mapping[str, type[BaseModel]] = MappingProxyType(
         "one-time": OneTimeRule,
         "static": StaticRule,
         "webhook": WebhookRule,
+        "intune": IntuneRule,
     }
 )
 
@@ -303,6 +320,11 @@ def check(rules: Sequence[RuleSettings]) -> None:
     Raises:
         ValueError: it does, or it lets nobody in.
     """
+    if len(rules) > 1 and any(isinstance(one, IntuneRule) for one in rules):
+        raise ValueError(
+            'a rule of kind = "intune" stands alone: what any other rule lets in, renewals by '
+            "certificate too, Intune would not have judged; use another endpoint for it"
+        )
     for kind in _KINDS:
         if kind != "webhook" and len([one for one in rules if one.kind == kind]) > 1:
             raise ValueError(f'there are several rules of kind = "{kind}", and only one may be')
@@ -318,7 +340,7 @@ def check(rules: Sequence[RuleSettings]) -> None:
     if not challenges and not without:
         raise ValueError(
             'nobody would get a first certificate: add a rule of kind = "one-time", "static", '
-            '"webhook", "devices" or "approval"'
+            '"webhook", "intune", "devices" or "approval"'
         )
     for first, second in combinations(challenges, 2):
         if first.pattern.overlaps(second.pattern):
@@ -337,10 +359,8 @@ def _details(rule: RuleSettings) -> Iterator[str]:
     details: list[str] = []
     if isinstance(rule, _ChallengeRule):
         details += _shape(rule.match)
-    if isinstance(rule, WebhookRule):
-        details.append(rule.name)
-    if isinstance(rule, StaticRule):
-        details.append(f"secrets {', '.join(one.name for one in rule.secrets)}")
+    if named := _named(rule):
+        details.append(named)
     if rule.looks_at:
         what = "by" if isinstance(rule, DevicesRule) else "devices by"
         details.append(f"{what} {', '.join(rule.looks_at)}")
@@ -360,3 +380,14 @@ def _shape(match: MatchSettings | None) -> Iterator[str]:
         yield f"length {' to '.join(map(str, ends))}"
     if match.form:
         yield f"form {match.form}"
+
+
+def _named(rule: RuleSettings) -> str:
+    match rule:
+        case WebhookRule():
+            return rule.name
+        case IntuneRule():
+            return rule.registration
+        case StaticRule():
+            return f"secrets {', '.join(one.name for one in rule.secrets)}"
+    return ""

@@ -212,6 +212,8 @@ class EndpointSettings(BaseModel):
             raise ValueError('challenge = "static" and challenge_file belong together')
         if self.authorization:
             self._check_rules()
+        if "intune" in self.kinds:
+            self._check_intune()
         if self.revocation_passphrase and not {"static", "webhook"}.isdisjoint(
             self.challenge_kinds
         ):
@@ -249,6 +251,21 @@ class EndpointSettings(BaseModel):
             if getattr(self, name) != fields[name].default:
                 raise ValueError(f"{name} does not go with authorization, which says it by rules")
         check(self.authorization)
+
+    def _check_intune(self) -> None:
+        """Refuse what does not go with a rule of kind `intune`.
+
+        Raises:
+            ValueError: something does not.
+        """
+        refused = {
+            "reply_chain": "devices take the first certificate of a reply for theirs",
+            "separate_keys": "Intune has judged the request of the device that signs it",
+            "revocation_passphrase": "the challenge is Intune's",
+        }
+        for name, why in refused.items():
+            if getattr(self, name):
+                raise ValueError(f'{name} = true does not go with kind = "intune": {why}')
 
     @property
     def rules(self) -> tuple[RuleSettings, ...]:

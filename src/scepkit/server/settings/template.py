@@ -192,6 +192,14 @@ profile = "device"
 # allowed_eku = ["client_auth", "server_auth", "email_protection", "ipsec_ike", "ike_intermediate"]
 # san_types = ["dns", "ip", "email", "uri", "upn"]
 
+# An app registration of Entra, by which endpoints ask Microsoft Intune (docs/how-to/intune.md).
+# [intune.corp]
+# tenant = "contoso.com"
+# client_id = "11111111-2222-3333-4444-555555555555"
+# secret_file = "intune.secret"
+# secret_expires = 2027-11-28
+# revocation_minutes = 15
+
 # The CA "default", where the server makes it itself, and what scep admin ca request asks for unless
 # told otherwise: its name; its key, "rsa:2048", "rsa:3072", "rsa:4096", "ec:p256" or "ec:p384"; the
 # years that its own certificate is valid; and how many CAs may be below one another under it. A CA

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum
 from threading import Condition, Thread
 from typing import TypeAlias
@@ -28,8 +28,18 @@ from scepkit.errors import ScepError, StoreError
 from scepkit.protocol.scep.http import HTTPResponse
 from scepkit.server.ca_loading import LoadedCA
 from scepkit.server.http.exchange import NO_STORE, Exchange
+from scepkit.server.intune.connections import in_use
 from scepkit.server.settings import Settings
 from scepkit.store import Store
+
+# Days before its end from which a client secret is reported: whoever renews it may be away.
+_SECRET_DAYS = 30
+_RENEW = (
+    "make another one in Entra, write it into secret_file, set secret_expires, then scep admin "
+    "reload"
+)
+# How long Intune may not have been told of a request.
+_UNTOLD = timedelta(hours=2)
 
 
 class Word(IntEnum):
@@ -105,8 +115,29 @@ class Conditions:
             yield State(Word.DEGRADED, "the log cannot be written")
         try:
             self.store.ping()
+            yield from self._of_intune()
         except StoreError as error:
             yield State(Word.FAILING, error.message, error.hint)
+
+    def _of_intune(self) -> Iterator[State]:
+        """Look at the secrets by which Intune is asked, and at what it has still to be told.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        used, now = in_use(self.settings), self.now()
+        for name in used:
+            day = self.settings.intune[name].secret_expires
+            left = None if day is None else (day - now.date()).days
+            if left is not None and left <= _SECRET_DAYS:
+                said = f"expires on {day}" if left > 0 else f"expired on {day}"
+                reason = f"the client secret of [intune.{name}] {said}"
+                yield State(Word.DEGRADED, reason, _RENEW)
+        count, oldest = self.store.waiting_notices() if used else (0, None)
+        if oldest is not None and now - oldest > _UNTOLD:
+            since = f"{oldest:%Y-%m-%d %H:%M} UTC"
+            reason = f"{count} notifications for Intune wait, the oldest since {since}"
+            yield State(Word.DEGRADED, reason, "scep admin intune test")
 
     def _of_certificates(self) -> Iterator[State]:
         """Look at the CAs' and RAs' certificates: what is not valid now issues nothing."""

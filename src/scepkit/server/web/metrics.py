@@ -96,9 +96,21 @@ UNSENT = Counter(
     ["outcome"],
 )
 
+INTUNE = Counter(
+    "scep_intune_answers",
+    "Answers of Intune: its code, or failed where there was none that could be used.",
+    ["registration", "call", "code"],
+)
+INTUNE_SECRET = Gauge(
+    "scep_intune_secret_expires_timestamp_seconds",
+    "The day on which the client secret of an app registration expires.",
+    ["registration"],
+    multiprocess_mode="mostrecent",
+)
+
 _ALL = (
     *(REQUESTS, SECONDS, LEGACY, CMP, OCSP, API, FETCHES, DOORS, LOST, BOUNDS),
-    *(WAITING, WAITED, UNSENT),
+    *(WAITING, WAITED, UNSENT, INTUNE, INTUNE_SECRET),
 )
 
 

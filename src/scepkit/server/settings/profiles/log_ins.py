@@ -21,7 +21,7 @@ def warn(settings: Settings) -> None:
     """Say it in the log when an endpoint's settings name what its certificates will not have."""
     for endpoint, one in settings.endpoint.items():
         profile = settings.profile_of(endpoint)
-        if profile.identity and {"one-time", "webhook"}.isdisjoint(one.challenge_kinds):
+        if profile.identity and {"one-time", "webhook", "intune"}.isdisjoint(one.challenge_kinds):
             log.warning(
                 "no challenge of this endpoint names anybody: what asks for a log-in is refused",
                 endpoint=endpoint,
