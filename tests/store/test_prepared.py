@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from scepkit.store import Recorded, Store
 from scepkit.store.connections import transaction
-from scepkit.store.prepared import Prepared, one_trip, say
+from scepkit.store.prepared import Prepared, SharedValues, one_trip, say
 from scepkit.store.tables import certificates, requests, transactions
 from stored import CA, put_challenge
 
@@ -118,6 +118,31 @@ def test_several_rows_are_one_statement_and_all_are_counted(connection):
         assert OWN.run(connection, values[0]).rowcount == 1
     assert len(Prepared(LAST).all(connection, {})) == 2  # what the definition itself gives
     assert CLAIM.first(connection, claimed(7)) == [6]
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(CERTIFICATES, min_size=1, max_size=3, unique_by=lambda row: row["serial"]))
+def test_values_that_are_shared_are_converted_as_those_of_one_statement(connection, rows):
+    adding, finding = Prepared(INSERT), Prepared(BY_SERIAL)
+    with undone(connection):
+        adding.run(connection, *rows)
+        wanted = [finding.all(connection, {"of_serial": row["serial"]}) for row in rows]
+    parameters = {name: bindparam(f"new_{name}") for name in rows[0]}
+    adding = Prepared(insert(certificates).values(parameters))
+    touching = Prepared(
+        update(certificates)
+        .where(certificates.c.serial == bindparam("new_serial"))
+        .values(issued_at=bindparam("new_issued_at"), revoked_at=bindparam("new_revoked_at"))
+    )
+    shared = SharedValues(adding, touching)
+    converted = [{f"new_{name}": value for name, value in row.items()} for row in rows]
+    with undone(connection):
+        with one_trip(connection) as trip:
+            trip.convert(shared, converted)
+            trip.run(adding, *converted, are_converted=True)
+            trip.expect(touching, converted, AssertionError(), are_converted=True)
+        found = [finding.all(connection, {"of_serial": row["serial"]}) for row in rows]
+    assert found == wanted
 
 
 def test_a_value_that_is_missing_is_no_null(connection):

@@ -47,14 +47,8 @@ from scepkit.protocol.certificate import show_serial
 from scepkit.store.audit import UNKNOWN, AuditAction, AuditEvent
 from scepkit.store.column_types import SerialNumber, UTCDateTime
 from scepkit.store.connections import savepoint
-from scepkit.store.entry_rows import (
-    claim_row,
-    issued,
-    passphrase_rows,
-    spending,
-    waiting_row,
-)
-from scepkit.store.prepared import Prepared, one_trip
+from scepkit.store.entry_rows import claim_row, issued, passphrase_rows, spending, waiting_row
+from scepkit.store.prepared import Prepared, SharedValues, one_trip
 from scepkit.store.replacements import SubjectTakenError, other_certificates, replace_later
 from scepkit.store.requests import QueueFullError, check_room, standing
 from scepkit.store.tables import (
@@ -171,6 +165,7 @@ _SPENDABLE = and_(
 # The condition is the guard: of two that spend the same challenge, or of one that spends it and one
 # that voids it, one changes no row.
 SPEND = Prepared(update(challenges).where(_SPENDABLE).values(USED))
+_ISSUED = SharedValues(ISSUE, CLAIM, ANSWER)
 SPENDABLE = Prepared(select(challenges.c.id).where(_SPENDABLE))
 # The lock is PostgreSQL's: a revocation then waits for the renewal's commit. On SQLite whoever
 # writes is alone anyway.
@@ -209,9 +204,17 @@ def issue_all(trip: Trip, issuances: Sequence[Issuance]) -> None:
         NotSpendableError, NotRenewableError, SQLAlchemyError: something does; at the end of the
             trip at the latest.
     """
+    if not issuances:
+        return
     hold_renewable(trip, issuances)
-    for statement, rows in _inserts(issuances):
-        trip.run(statement, *rows)
+    rows = [issued(one) for one in issuances]
+    trip.convert(_ISSUED, rows)
+    # What is referred to first.
+    trip.run(ISSUE, *rows, are_converted=True)
+    if passphrases := passphrase_rows(issuances):
+        trip.run(KEEP_PASSPHRASE, *passphrases)
+    trip.run(CLAIM, *rows, are_converted=True)
+    trip.run(ANSWER, *rows, are_converted=True)
     entitled = [one for one in issuances if one.challenge_id is not None]
     if entitled:
         # In one order, as in `hold_renewable`: several may use one challenge.
@@ -340,14 +343,6 @@ def issue(connection: Connection, issuance: Issuance) -> None:
     replace_later(connection, issuance, others)
     if rows := passphrase_rows([issuance]):
         KEEP_PASSPHRASE.run(connection, *rows)
-
-
-def _inserts(issuances: Sequence[Issuance]) -> list[tuple[Prepared, list[dict[str, Any]]]]:
-    """Return what writes several issuances, table by table, what is referred to first."""
-    rows = [issued(one) for one in issuances]
-    passphrases = passphrase_rows(issuances)
-    inserts = [(ISSUE, rows), (KEEP_PASSPHRASE, passphrases), (CLAIM, rows), (ANSWER, rows)]
-    return [(statement, values) for statement, values in inserts if values]
 
 
 def hold_renewable(trip: Trip, entries: Sequence[NewEntry]) -> None:

@@ -46,8 +46,15 @@ class Prepared:
         self.statement = statement
         self._forms: dict[tuple[str, ...], _Form] = {}
 
-    def run(self, connection: Connection, *rows: Values) -> DBAPICursor:
+    def run(
+        self, connection: Connection, *rows: Values, are_converted: bool = False
+    ) -> DBAPICursor:
         """Run it for each of one or more rows of values, which have the same keys.
+
+        Args:
+            connection: where.
+            rows: the values.
+            are_converted: whether they are as the driver takes them (`SharedValues`).
 
         Returns:
             A cursor whose `rowcount` is that of all together; within `one_trip`, once that is over.
@@ -55,9 +62,8 @@ class Prepared:
         Raises:
             DBAPIError: the database failed.
         """
-        first = rows[0]
-        form = self._forms.get((connection.dialect.name, *first)) or self._form(connection, first)
-        values = [form.bound(row) for row in rows]
+        form = self.form(connection, rows[0])
+        values = form.taken(rows) if are_converted else form.bound(rows)
         try:
             return form.execute(connection.connection.dbapi_connection, values)
         except connection.dialect.loaded_dbapi.Error as error:
@@ -82,17 +88,19 @@ class Prepared:
         return form.read(rows[0]) if rows else None
 
     def _rows(self, connection: Connection, values: Values) -> tuple[_Form, Sequence[Any]]:
-        form = self._forms.get((connection.dialect.name, *values)) or self._form(connection, values)
-        bound = [form.bound(values)]
+        form = self.form(connection, values)
+        bound = form.bound((values,))
         try:
             return form, form.execute(connection.connection.dbapi_connection, bound).fetchall()
         except connection.dialect.loaded_dbapi.Error as error:
             raise translated(connection, error, form.text) from error
 
-    def _form(self, connection: Connection, values: Values) -> _Form:
-        """Make its form for a database; what an INSERT names are the keys of the values."""
-        form = _Form(self.statement, connection.dialect, [*values])
-        self._forms[connection.dialect.name, *values] = form
+    def form(self, connection: Connection, values: Values) -> _Form:
+        """Return its form for a database; what an INSERT names are the keys of the values."""
+        key = (connection.dialect.name, *values)
+        form = self._forms.get(key)
+        if form is None:
+            form = self._forms[key] = _Form(self.statement, connection.dialect, [*values])
         return form
 
 
@@ -101,6 +109,7 @@ class _Form:
 
     Attributes:
         text: the SQL.
+        converters: by name, what is done to a value that the driver does not take as it is.
     """
 
     def __init__(self, statement: Statement, dialect: Dialect, keys: list[str]) -> None:
@@ -109,15 +118,13 @@ class _Form:
         self.text = str(compiled)
         self._is_sqlite = dialect.name == "sqlite"
         names = [*(compiled.positiontup or binds)]
-        # SQLite takes values by their places, the other driver by their names.
-        self._places = [*range(len(names))] if self._is_sqlite else names
+        self._names = names
         self._take = _taking(names)
-        processors = [_bind_processor(binds[name].type, dialect) for name in names]
-        self._parameters = [
-            (place, process)
-            for place, process in zip(self._places, processors, strict=True)
-            if process is not None
-        ]
+        self.converters = {
+            name: process
+            for name, bind in binds.items()
+            if (process := _bind_processor(bind.type, dialect)) is not None
+        }
         # What the definition itself gives, such as a limit.
         self._constants = {
             name: bind.effective_value for name, bind in binds.items() if not bind.required
@@ -128,15 +135,21 @@ class _Form:
             (number, process) for number, process in enumerate(processors) if process is not None
         ]
 
-    def bound(self, values: Values) -> Any:
-        """Return values as the driver takes them."""
-        if self._constants:
-            values = {**self._constants, **values}
-        taken = self._take(values)
-        bound: Any = [*taken] if self._is_sqlite else dict(zip(self._places, taken, strict=True))
-        for place, process in self._parameters:
-            bound[place] = process(bound[place])
-        return bound
+    def bound(self, rows: Sequence[Values]) -> list[Any]:
+        """Return rows of values as the driver takes them."""
+        if not self._constants and not self.converters:
+            return self.taken(rows)
+        bound = [{**self._constants, **row} for row in rows]
+        for values in bound:
+            for name, convert in self.converters.items():
+                values[name] = convert(values[name])
+        return self.taken(bound)
+
+    def taken(self, rows: Sequence[Values]) -> list[Any]:
+        """Return what it takes of converted rows: for SQLite by place, for PostgreSQL by name."""
+        if self._is_sqlite:
+            return [*map(self._take, rows)]
+        return [dict(zip(self._names, self._take(row), strict=True)) for row in rows]
 
     def execute(self, driver: Any, bound: Sequence[Any]) -> DBAPICursor:
         """Run it with one or more lots of bound values; return the driver's cursor."""
@@ -180,6 +193,34 @@ def _result_processor(kind: TypeEngine[Any], dialect: Dialect) -> Processor | No
     return kind.dialect_impl(dialect).result_processor(dialect, None)
 
 
+class SharedValues:
+    """The rows of values of several statements: each value is converted once for all of them.
+
+    A value that is not there stays so.
+
+    Args:
+        statements: what takes them; whatever has one name in them is of one type.
+    """
+
+    def __init__(self, *statements: Prepared) -> None:
+        self._statements = statements
+        self._converters: dict[str, list[tuple[str, Processor]]] = {}
+
+    def convert(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+        """Convert values to those that the driver takes, where they are."""
+        converters = self._converters.get(connection.dialect.name)
+        if converters is None:
+            forms = [one.form(connection, rows[0]) for one in self._statements]
+            converters = [
+                *{name: one for form in forms for name, one in form.converters.items()}.items()
+            ]
+            self._converters[connection.dialect.name] = converters
+        for row in rows:
+            for name, convert in converters:
+                if row[name] is not None:
+                    row[name] = convert(row[name])
+
+
 class Trip:
     """Statements that travel to a database server together.
 
@@ -191,19 +232,31 @@ class Trip:
         self._connection = connection
         self._expected: list[tuple[Any, int, Exception]] = []
 
-    def run(self, statement: Prepared, *rows: Values) -> None:
-        """Run a statement for each of one or more rows of values."""
-        statement.run(self._connection, *rows)
+    def convert(self, shared: SharedValues, rows: Sequence[dict[str, Any]]) -> None:
+        """Convert values that several statements take (`SharedValues.convert`)."""
+        shared.convert(self._connection, rows)
 
-    def expect(self, statement: Prepared, rows: Sequence[Values], otherwise: Exception) -> None:
+    def run(self, statement: Prepared, *rows: Values, are_converted: bool = False) -> None:
+        """Run a statement for each of one or more rows of values."""
+        statement.run(self._connection, *rows, are_converted=are_converted)
+
+    def expect(
+        self,
+        statement: Prepared,
+        rows: Sequence[Values],
+        otherwise: Exception,
+        *,
+        are_converted: bool = False,
+    ) -> None:
         """Run a statement that changes, or finds, one row for each of these.
 
         Args:
             statement: an INSERT, UPDATE or DELETE; or a SELECT, for one row of values.
             rows: the values.
             otherwise: is raised at the end of the trip if it is not so.
+            are_converted: as for `Prepared.run`.
         """
-        cursor = statement.run(self._connection, *rows)
+        cursor = statement.run(self._connection, *rows, are_converted=are_converted)
         self._expected.append((cursor, len(rows), otherwise))
 
     def judge(self) -> None:
