@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryptography.x509.oid import NameOID
@@ -23,6 +22,7 @@ from scepkit.protocol.asn1 import der, strings
 from scepkit.protocol.asn1.strings import Undecodable
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.general_name import ADDRESS_SIZES, GeneralName
+from scepkit.protocol.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,7 +59,7 @@ _CATEGORIES = {
 }
 
 
-@dataclass(frozen=True)
+@value(keeps=True)
 class CertifiedName(Name):
     """A subject as it stands in a certificate.
 

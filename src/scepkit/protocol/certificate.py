@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -39,6 +38,7 @@ from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.extensions import Extensions
 from scepkit.protocol.general_name import GeneralName
 from scepkit.protocol.once import once
+from scepkit.protocol.value import value
 
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
 _CERTIFICATE = Grammar(
@@ -68,7 +68,7 @@ class _Rest(NamedTuple):
     signature: bytes
 
 
-@dataclass(frozen=True, repr=False)
+@value(keeps=True)
 class Certificate:
     """A certificate as it came.
 

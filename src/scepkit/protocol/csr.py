@@ -10,7 +10,7 @@ for, and nothing is decoded that nobody asks for.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -45,6 +45,7 @@ from scepkit.protocol.general_name import GeneralName
 from scepkit.protocol.once import once
 from scepkit.protocol.refusals import Unverifiable
 from scepkit.protocol.signatures import SignatureScheme
+from scepkit.protocol.value import value
 
 __all__ = [
     "CHALLENGE_PASSWORD",
@@ -77,7 +78,7 @@ _INFO = Grammar(
 )
 
 
-@dataclass(frozen=True)
+@value(keeps=True)
 class CertificationRequest:
     """A PKCS#10 whose own signature has been verified; its contents are read on demand.
 
@@ -298,9 +299,9 @@ class CertificationRequest:
     def _values(self, wanted: Collection[bytes]) -> list[bytes]:
         """Return the values of an attribute, whichever OID it goes by."""
         found: list[bytes] = []
-        for _, kind, values, value in self._row:
+        for _, kind, values, single in self._row:
             if kind in wanted:
-                found += ber.split(values) if value is None else [values]
+                found += ber.split(values) if single is None else [values]
         return found
 
 

@@ -11,7 +11,6 @@ octet in one; see `asn1.strings` for what is read all the same.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from cryptography import x509
@@ -24,6 +23,7 @@ from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.asn1.ber import object_identifier
 from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, WHOLE, Grammar, Row
 from scepkit.protocol.once import once
+from scepkit.protocol.value import value
 
 _TYPE_AND_VALUE = (_der.SEQUENCE | WHOLE | ENTER, ANY, ANY | WHOLE | CONTENT, END)
 _ATTRIBUTE = Grammar("attribute of a Name", *_TYPE_AND_VALUE)
@@ -109,7 +109,7 @@ class NameAttribute(NamedTuple):
         return f"{known or self.label}={escape(self.string)}"
 
 
-@dataclass(frozen=True)
+@value(keeps=True)
 class Name:
     """A Name as it came.
 

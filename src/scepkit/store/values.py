@@ -66,7 +66,7 @@ class Status(StrEnum):
     EXPIRED = "expired"
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class StoredOutcome:
     """The stored answer to a request; the same request again gets the same answer (P-43).
 
@@ -103,7 +103,7 @@ class OtherOwner:
     """The transactionID belongs to another key, which alone may hear about it (P-46, P-47)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Recorded:
     """This call stored the certificate, or the request that now waits."""
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -160,7 +160,7 @@ class _EnvelopedData(NamedTuple):
     encrypted: bytes
 
 
-@dataclass(frozen=True)
+@value(keeps=True)
 class Envelope:
     """EnvelopedData that is still closed; read when it is first asked about, and then no more.
 

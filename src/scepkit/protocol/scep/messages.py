@@ -6,7 +6,6 @@ so there is one vocabulary for decisions on both ends.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from scepkit.errors import FailInfo, Malformed
@@ -15,6 +14,7 @@ from scepkit.protocol.asn1 import ber, der, types
 from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, Grammar
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.scep.attributes import MessageType, PKIStatus
+from scepkit.protocol.value import value
 
 _ISSUER_AND_SUBJECT = Grammar("IssuerAndSubject", der.SEQUENCE | ENTER, ANY, ANY, END)
 _ISSUER_AND_SERIAL_NUMBER = Grammar(
@@ -22,7 +22,7 @@ _ISSUER_AND_SERIAL_NUMBER = Grammar(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class PKCSReq:
     """A first enrolment (RFC 8894 section 3.3.1).
 
@@ -34,7 +34,7 @@ class PKCSReq:
     csr: CertificationRequest
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class RenewalReq:
     """A renewal, signed with the certificate that is to be renewed (RFC 8894 section 3.3.1).
 
@@ -46,7 +46,7 @@ class RenewalReq:
     csr: CertificationRequest
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class CertPoll:
     """The poll for a pending request (RFC 8894 section 3.3.3).
 
@@ -60,7 +60,7 @@ class CertPoll:
     subject: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class GetCert:
     """The request for a certificate by issuer and serial number (RFC 8894 section 3.3.4).
 
@@ -74,7 +74,7 @@ class GetCert:
     serial_number: int
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class GetCRL:
     """The request for the CRL that covers a certificate (RFC 8894 section 3.3.4).
 
@@ -91,7 +91,7 @@ class GetCRL:
 Request: TypeAlias = PKCSReq | RenewalReq | CertPoll | GetCert | GetCRL
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Success:
     """Granted (RFC 8894 section 3.3.2.1).
 
@@ -105,7 +105,7 @@ class Success:
     crls: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Failure:
     """Refused (RFC 8894 section 3.3.2.2).
 
@@ -138,7 +138,7 @@ class Failure:
         return f"failInfo {self.undefined}, which RFC 8894 does not define"
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Pending:
     """Waiting for a decision (RFC 8894 section 3.3.2.3)."""
 
