@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
+import os
 from datetime import UTC
 from typing import TYPE_CHECKING
 
@@ -200,4 +200,4 @@ def random_serial() -> int:
     RFC 5280 section 4.1.2.2 wants a positive number of at most 20 octets. Random ones need no
     coordination between nodes.
     """
-    return secrets.randbits(127) or 1
+    return int.from_bytes(os.urandom(16), "big") >> 1 or 1

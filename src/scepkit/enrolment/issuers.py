@@ -53,6 +53,10 @@ class Issuers:
         self._names = frozenset(a.own.subject for a in self.authorities)
         own = [one.own for one in self.authorities]
         own += [one.certificate for issuer in issuing for one in issuer.credentials]
+        # Where two have a key in common, the first of them counts.
+        self._by_recipient = {
+            one.certificate.der: issuer for issuer in reversed(issuing) for one in issuer.credentials
+        }
         self._reserved = tuple({one.subject: one.subject_name for one in own}.values())
 
     @property
@@ -80,10 +84,9 @@ class Issuers:
         Args:
             recipient: whose key opened it; None when a password did.
         """
-        for issuer in self._issuing:
-            if recipient in issuer.credentials:
-                return issuer
-        return self.current
+        if recipient is None:
+            return self.current
+        return self._by_recipient.get(recipient.certificate.der, self.current)
 
     def with_key(self, key_hash: bytes) -> Authority | None:
         """Return the CA with a key, also one that issues for those only who have asked it before.

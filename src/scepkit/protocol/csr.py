@@ -9,7 +9,7 @@ for, and nothing is decoded that nobody asks for.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import field, replace
 from functools import cache
 from typing import Any, NamedTuple
@@ -128,7 +128,7 @@ class CertificationRequest:
         """
         return tuple((kind, tuple(ber.split(values))) for _, kind, values, _ in self._row)
 
-    @once
+    @property
     def _row(self) -> list[Attribute]:
         """Its attributes, cut; raises as `attributes` does."""
         if isinstance(self._attributes, list):
@@ -145,7 +145,7 @@ class CertificationRequest:
         Raises:
             BadRequest: they cannot be read, or contradict each other; see `extensions.merged`.
         """
-        lists = self._values(_EXTENSION_REQUESTS)
+        lists, _, _ = self._asked
         found = extensions.merged(lists) if lists else extensions.NO_EXTENSIONS
         return found if self._names is None else found.with_names(self._names)
 
@@ -155,7 +155,7 @@ class CertificationRequest:
 
         Services that judge the raw PKCS#10 take nothing but one of PKCS#9's.
         """
-        kinds = (kind for _, kind, _, _ in self._row if kind in _EXTENSION_REQUESTS)
+        _, kinds, _ = self._asked
         return tuple(map(ber.object_identifier, kinds))
 
     @once
@@ -165,10 +165,10 @@ class CertificationRequest:
         Raises:
             BadRequest: there are several, or it is no text.
         """
-        # Twice the same octets are one.
-        values = self._values({_CHALLENGE})
+        _, _, values = self._asked
         if not values:
             return None
+        # Twice the same octets are one.
         if len(values) > 1 and len(set(values)) > 1:
             raise BadRequest("the request has several challengePasswords", rule="challenge")
         try:
@@ -285,7 +285,8 @@ class CertificationRequest:
 
         Where that is off, the request is refused: a certificate without the names helps nobody.
         """
-        if _DRAFT not in [one[1] for one in self._row]:
+        _, kinds, _ = self._asked
+        if _DRAFT not in kinds:
             return False
         if Legacy.DRAFT_OIDS not in allowed:
             raise BadRequest(
@@ -296,13 +297,23 @@ class CertificationRequest:
             )
         return True
 
-    def _values(self, wanted: Collection[bytes]) -> list[bytes]:
-        """Return the values of an attribute, whichever OID it goes by."""
-        found: list[bytes] = []
+    @once
+    def _asked(self) -> tuple[list[bytes], list[bytes], list[bytes]]:
+        """The lists of extensions that it asks for, the types that do so, and challengePasswords.
+
+        Raises:
+            BadRequest: the attributes cannot be read.
+        """
+        lists: list[bytes] = []
+        kinds: list[bytes] = []
+        passwords: list[bytes] = []
         for _, kind, values, single in self._row:
-            if kind in wanted:
-                found += ber.split(values) if single is None else [values]
-        return found
+            if kind in _EXTENSION_REQUESTS:
+                kinds.append(kind)
+                lists += ber.split(values) if single is None else [values]
+            elif kind == _CHALLENGE:
+                passwords += ber.split(values) if single is None else [values]
+        return lists, kinds, passwords
 
 
 def read(der: bytes, allowed: frozenset[Legacy]) -> CertificationRequest:

@@ -63,9 +63,9 @@ class Prepared:
             DBAPIError: the database failed.
         """
         form = self.form(connection, rows[0])
-        values = form.taken(rows) if are_converted else form.bound(rows)
+        bound = form.bound(rows, are_converted=are_converted)
         try:
-            return form.execute(connection.connection.dbapi_connection, values)
+            return form.execute(connection.connection.dbapi_connection, bound)
         except connection.dialect.loaded_dbapi.Error as error:
             raise translated(connection, error, form.text) from error
 
@@ -135,18 +135,13 @@ class _Form:
             (number, process) for number, process in enumerate(processors) if process is not None
         ]
 
-    def bound(self, rows: Sequence[Values]) -> list[Any]:
-        """Return rows of values as the driver takes them."""
-        if not self._constants and not self.converters:
-            return self.taken(rows)
-        bound = [{**self._constants, **row} for row in rows]
-        for values in bound:
-            for name, convert in self.converters.items():
-                values[name] = convert(values[name])
-        return self.taken(bound)
-
-    def taken(self, rows: Sequence[Values]) -> list[Any]:
-        """Return what it takes of converted rows: for SQLite by place, for PostgreSQL by name."""
+    def bound(self, rows: Sequence[Values], *, are_converted: bool = False) -> list[Any]:
+        """Return rows of values as the driver takes them: by place for SQLite, else by name."""
+        if not are_converted and (self.converters or self._constants):
+            rows = converted = [{**self._constants, **row} for row in rows]
+            for values in converted:
+                for name, convert in self.converters.items():
+                    values[name] = convert(values[name])
         if self._is_sqlite:
             return [*map(self._take, rows)]
         return [dict(zip(self._names, self._take(row), strict=True)) for row in rows]

@@ -100,7 +100,7 @@ def fold(text: str) -> str:
 
     There is no Unicode folding: a name bound to `kiosk` must not fit one with the Kelvin sign.
     """
-    folded = lower(text)
+    folded = text.lower() if text.isascii() else lower(text)
     if "  " in folded or folded[:1] == " " or folded[-1:] == " ":
         return " ".join([part for part in folded.split(" ") if part])
     return folded

@@ -203,7 +203,7 @@ class Envelope:
             BadRequest: it is not for us; or `Undecryptable`, no whole number of blocks.
         """
         # (1)
-        enveloped = self._enveloped()
+        enveloped = _parts(self._read)
         used = algorithms.cipher(enveloped.cipher, allowed)
         if len(enveloped.iv) != used.block_size:
             raise Malformed(f"an IV of {len(enveloped.iv)} octets")
@@ -244,7 +244,7 @@ class Envelope:
             Malformed, BadRequest: it could not be opened, whatever is allowed; see `open`.
             BadAlg: an algorithm is not supported, whatever is allowed.
         """
-        enveloped = self._enveloped()
+        enveloped = _parts(self._read)
         used = algorithms.cipher(enveloped.cipher, _EVERY_LEGACY)
         lock, _ = recipients.find(enveloped.recipients, credentials, password, _EVERY_LEGACY)
         uses = (used.legacy, lock.legacy)
@@ -257,7 +257,7 @@ class Envelope:
             None when it is no envelope, or is addressed to none of them.
         """
         try:
-            infos = self._enveloped().recipients
+            infos = _parts(self._read).recipients
             _, credential = recipients.find(infos, credentials, None, _EVERY_LEGACY)
         except (Malformed, BadAlg, BadRequest):
             return None
@@ -273,37 +273,36 @@ class Envelope:
             False, too, where nothing opens it.
         """
         try:
-            infos = self._enveloped().recipients
+            infos = _parts(self._read).recipients
             _, credential = recipients.find(infos, credentials, _ANY_PASSWORD, _EVERY_LEGACY)
         except (Malformed, BadAlg, BadRequest):
             return False
         return credential is None
 
-    def _enveloped(self) -> _EnvelopedData:
-        if isinstance(self._read, Malformed):
-            raise Malformed(self._read.message) from self._read
-        return self._read
-
     @once
     def _read(self) -> _EnvelopedData | Malformed:
+        """Its parts, or what is wrong: what is not DER takes long to read, good or bad."""
         try:
-            return _read(self.message)
+            kind, enveloped = CONTENT_INFO.fields(self.message)
+            if kind != ENVELOPED_DATA:
+                oid = ber.oid(kind).dotted_string
+                return Malformed(f"CMS content type {oid}, not EnvelopedData")
+            infos, cipher, parameters, iv, encrypted, pieces = _ENVELOPED_DATA.fields(enveloped)
+            if pieces and not encrypted:
+                encrypted = b"".join(
+                    ber.content(piece, der.OCTET_STRING, "encryptedContent")
+                    for piece in ber.split(pieces)
+                )
+            iv = iv if parameters[:1] == _OCTET_STRING else b""
+            return _EnvelopedData(infos, ber.oid(cipher), iv, encrypted)
         except Malformed as error:
-            # Remembered as well: what is not DER takes long to read, good or bad.
             return error.with_traceback(None)
 
 
-def _read(message: bytes) -> _EnvelopedData:
-    kind, enveloped = CONTENT_INFO.fields(message)
-    if kind != ENVELOPED_DATA:
-        raise Malformed(f"CMS content type {ber.oid(kind).dotted_string}, not EnvelopedData")
-    infos, cipher, parameters, iv, encrypted, pieces = _ENVELOPED_DATA.fields(enveloped)
-    if pieces and not encrypted:
-        encrypted = b"".join(
-            ber.content(piece, der.OCTET_STRING, "encryptedContent") for piece in ber.split(pieces)
-        )
-    iv = iv if parameters[:1] == _OCTET_STRING else b""
-    return _EnvelopedData(infos, ber.oid(cipher), iv, encrypted)
+def _parts(read: _EnvelopedData | Malformed) -> _EnvelopedData:
+    if isinstance(read, Malformed):
+        raise Malformed(read.message) from read
+    return read
 
 
 def _decrypt(enveloped: _EnvelopedData, used: Cipher, key: bytes) -> tuple[bytes, bool]:
