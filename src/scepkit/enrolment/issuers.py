@@ -55,7 +55,7 @@ class Issuers:
         own += [one.certificate for issuer in issuing for one in issuer.credentials]
         # Where two have a key in common, the first of them counts.
         self._by_recipient = {
-            one.certificate.der: issuer for issuer in reversed(issuing) for one in issuer.credentials
+            one.certificate.der: ca for ca in reversed(issuing) for one in ca.credentials
         }
         self._reserved = tuple({one.subject: one.subject_name for one in own}.values())
 

@@ -11,6 +11,7 @@ octet in one; see `asn1.strings` for what is read all the same.
 from __future__ import annotations
 
 import hashlib
+from operator import attrgetter
 from typing import NamedTuple
 
 from cryptography import x509
@@ -109,6 +110,9 @@ class NameAttribute(NamedTuple):
         return f"{known or self.label}={escape(self.string)}"
 
 
+_COMPARABLE = attrgetter("comparable")
+
+
 @value(keeps=True)
 class Name:
     """A Name as it came.
@@ -179,11 +183,12 @@ class Name:
         except Malformed:
             return hashlib.sha256(b"octets" + self.der).digest()
         # With all lengths, so that no text in a name can pass for two.
-        counted = [
-            b"".join([b"%d." % len(part), *[b"%d:%b" % (len(one), one) for one in part]])
-            for part in parts
-        ]
-        return hashlib.sha256(b"parts" + b"".join(counted)).digest()
+        counted = b"parts"
+        for part in parts:
+            counted += b"%d." % len(part)
+            for one in part:
+                counted += b"%d:%b" % (len(one), one)
+        return hashlib.sha256(counted).digest()
 
     def reads_like(self, other: Name) -> bool:
         """Say whether two names are spelled alike: the same texts in the same order."""
@@ -211,11 +216,7 @@ class Name:
     @once
     def _comparable(self) -> list[list[bytes]]:
         """The parts as they compare, whatever order they stand in."""
-        parts = [[attribute.comparable for attribute in rdn] for rdn in self.rdns]
-        for part in parts:
-            part.sort()
-        parts.sort()
-        return parts
+        return sorted([sorted(map(_COMPARABLE, rdn)) for rdn in self.rdns])
 
     @property
     def _spelling(self) -> list[list[tuple[bytes, str | bytes]]]:

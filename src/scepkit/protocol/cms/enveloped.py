@@ -283,20 +283,22 @@ class Envelope:
     def _read(self) -> _EnvelopedData | Malformed:
         """Its parts, or what is wrong: what is not DER takes long to read, good or bad."""
         try:
-            kind, enveloped = CONTENT_INFO.fields(self.message)
-            if kind != ENVELOPED_DATA:
-                oid = ber.oid(kind).dotted_string
-                return Malformed(f"CMS content type {oid}, not EnvelopedData")
-            infos, cipher, parameters, iv, encrypted, pieces = _ENVELOPED_DATA.fields(enveloped)
-            if pieces and not encrypted:
-                encrypted = b"".join(
-                    ber.content(piece, der.OCTET_STRING, "encryptedContent")
-                    for piece in ber.split(pieces)
-                )
-            iv = iv if parameters[:1] == _OCTET_STRING else b""
-            return _EnvelopedData(infos, ber.oid(cipher), iv, encrypted)
+            return _read(self.message)
         except Malformed as error:
             return error.with_traceback(None)
+
+
+def _read(message: bytes) -> _EnvelopedData:
+    kind, enveloped = CONTENT_INFO.fields(message)
+    if kind != ENVELOPED_DATA:
+        raise Malformed(f"CMS content type {ber.oid(kind).dotted_string}, not EnvelopedData")
+    infos, cipher, parameters, iv, encrypted, pieces = _ENVELOPED_DATA.fields(enveloped)
+    if pieces and not encrypted:
+        encrypted = b"".join(
+            ber.content(piece, der.OCTET_STRING, "encryptedContent") for piece in ber.split(pieces)
+        )
+    iv = iv if parameters[:1] == _OCTET_STRING else b""
+    return _EnvelopedData(infos, ber.oid(cipher), iv, encrypted)
 
 
 def _parts(read: _EnvelopedData | Malformed) -> _EnvelopedData:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 from functools import lru_cache
@@ -77,8 +76,7 @@ class PKIStatus(IntEnum):
     PENDING = 3
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionID:
+class TransactionID(NamedTuple):
     """A transactionID as it came (RFC 8894 section 3.2.1.1): opaque, 1 to 255 octets.
 
     Attributes:

@@ -29,6 +29,7 @@ from scepkit.protocol.algorithms import (
     SHA256,
     Cipher,
     Legacy,
+    is_rsa,
 )
 from scepkit.protocol.asn1 import der
 from scepkit.protocol.cms.enveloped import (
@@ -239,6 +240,8 @@ class Responder:
         Raises:
             BadAlg: the sender's key cannot encrypt, and there is no password to do it with.
         """
+        if is_rsa(verified.certificate.public_key):
+            return
         cipher = self._cipher(verified.envelope)
         try:
             check_recipient(
