@@ -128,7 +128,7 @@ class CertificationRequest:
         """
         return tuple((kind, tuple(ber.split(values))) for _, kind, values, _ in self._row)
 
-    @property
+    @once
     def _row(self) -> list[Attribute]:
         """Its attributes, cut; raises as `attributes` does."""
         if isinstance(self._attributes, list):
