@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 # TBSCertificate (RFC 5280 section 4.1): version 3, the serial number, signature and issuer, the
 # validity, subject, key, and extensions.
 _TO_BE_SIGNED = Skeleton(
-    *(_der.SEQUENCE, _der.tagged(0, _der.INTEGER_2), ..., ..., (_der.SEQUENCE, ..., ...)),
-    *(..., ..., (0xA3, (_der.SEQUENCE, ...))),
+    *(_der.SEQUENCE, _der.tagged(0, _der.INTEGER_2), (_der.INTEGER, ...), ...),
+    *((_der.SEQUENCE, ..., ...), ..., ..., (0xA3, (_der.SEQUENCE, ...))),
 )
 _CERTIFICATE = Skeleton(_der.SEQUENCE, ..., ..., (_der.BIT_STRING, b"\0", ...))
 # A subjectKeyIdentifier but for its last part, which is the key's.
@@ -150,7 +150,7 @@ class Authority:
         identifier = public_keys.key_identifier(spki)
         extensions = b"".join((self._extensions, *granted, _KEY_IDENTIFIER, identifier))
         to_be_signed = _TO_BE_SIGNED.write(
-            *(_der.integer(serial), self._algorithm_and_issuer),
+            *(serial.to_bytes(serial.bit_length() // 8 + 1, "big"), self._algorithm_and_issuer),
             *(_der.time(not_before), _der.time(not_after), subject.der, spki, extensions),
         )
         der = _CERTIFICATE.write(to_be_signed, self._algorithm, self._sign(to_be_signed))

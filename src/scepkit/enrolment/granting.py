@@ -234,6 +234,9 @@ class Granting:
         is_only_use = challenge is None or challenge.uses == 1
         # Of several devices each could revoke the others' certificates.
         keeps = self.rules.revocation_passphrase and is_only_use
+        replace_at = None
+        if again is SameSubject.REPLACED:
+            replace_at = self.rules.subject.replace_at(again, request.now)
         return {
             "endpoint": self.endpoint,
             "transaction_id": request.transaction_id,
@@ -254,7 +257,7 @@ class Granting:
             "passphrase": self.passphrases.to_keep(request.csr, renews) if keeps else None,
             "subject_digest": granted.subject.digest,
             "same_subject": again,
-            "replace_at": self.rules.subject.replace_at(again, request.now),
+            "replace_at": replace_at,
             "peer": request.peer,
             "now": request.now,
         }

@@ -20,12 +20,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import field
 from typing import NamedTuple, TypeAlias
 
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadAlg, BadRequest, Malformed
 from scepkit.protocol import algorithms
-from scepkit.protocol.algorithms import Cipher, Legacy, is_ec, is_rsa
+from scepkit.protocol.algorithms import Cipher, Legacy, PublicKey, is_ec, is_rsa
 from scepkit.protocol.asn1 import ber, der
 from scepkit.protocol.asn1.grammar import (
     ANY,
@@ -356,13 +356,15 @@ def seal(
     """
     cek = random(chosen.key_size)
     iv = random(chosen.block_size)
-    way = _way(recipient, chosen, password, key_agreement=key_agreement)
-    if is_rsa(way):
-        lock = key_transport.write(cek, recipient, way, oaep=oaep)
-    elif is_ec(way):
-        lock = _key_agreement.write(cek, recipient, way, chosen, random)
-    elif isinstance(way, str):
-        lock = password_recipient.write(cek, way, chosen, random)
+    key = recipient.public_key
+    if is_rsa(key):
+        lock = key_transport.write(cek, recipient, key, oaep=oaep)
+    else:
+        way = _way(key, chosen, password, key_agreement=key_agreement)
+        if isinstance(way, str):
+            lock = password_recipient.write(cek, way, chosen, random)
+        else:
+            lock = _key_agreement.write(cek, recipient, way, chosen, random)
     # RFC 5652 section 6.3, as above. All blocks are whole: nothing is left for `finalize`.
     size = chosen.block_size - len(content) % chosen.block_size
     encryptor = chosen.context(cek, iv).encryptor()
@@ -378,16 +380,15 @@ def check_recipient(
     Raises:
         BadAlg: it could not.
     """
-    _way(recipient, chosen, password, key_agreement=key_agreement)
+    key = recipient.public_key
+    if not is_rsa(key):
+        _way(key, chosen, password, key_agreement=key_agreement)
 
 
 def _way(
-    recipient: Certificate, chosen: Cipher, password: str | None, *, key_agreement: bool
-) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey | str:
-    """Return the secret that locks the content key: the recipient's key, or the password."""
-    key = recipient.public_key
-    if is_rsa(key):
-        return key
+    key: PublicKey, chosen: Cipher, password: str | None, *, key_agreement: bool
+) -> ec.EllipticCurvePublicKey | str:
+    """Return the secret that locks the content key where RSA cannot: a key, or the password."""
     if password:
         return password
     if is_ec(key) and key_agreement:

@@ -261,7 +261,9 @@ def verify(
     used = digest(signer.digest_algorithm, allowed)
     # (3)
     types = digests = b""
-    for _, kind, values, _ in signer.attributes:
+    encoded = []
+    for whole, kind, values, _ in signer.attributes:
+        encoded.append(whole)
         if kind == CONTENT_TYPE:
             types += values
         elif kind == MESSAGE_DIGEST:
@@ -273,7 +275,7 @@ def verify(
     if not hmac.compare_digest(digests, der.octet_string(used.of(data.content or b""))):
         raise _mismatch(MESSAGE_DIGEST, digests, "the content does not match its digest")
     # (5) by the rule of RFC 5652 section 5.4, a DER SET OF, or as some devices do it instead
-    proper = der.element(der.SET, *sorted([one[0] for one in signer.attributes]))
+    proper = der.element(der.SET, *sorted(encoded))
     key = certificate.public_key
     scheme = signatures.read(signer.signature_algorithm, key, allowed, signer_digest=used)
     signature = signer.signature
