@@ -8,8 +8,11 @@ A reader writes the grammar as tags, in order, and gets the fields:
 
 Nearly everything that is read is cut here, seventy elements of a request, so a grammar is not
 interpreted: at its first use it is made into one Python function without calls, and with no loops
-but for rows, which takes a third of the time. Each cut in there is held to the end of the element
-that it is in, because `_write_one` is the only place that writes cuts.
+but for rows, which takes a third of the time.
+
+What is entered is held to the end of the element that it is in, and what is cut in there to that
+end when all of it is: a position only grows, so one that has passed the end is no longer at it.
+Until then nothing leaves the function.
 
 What is not DER, and so fits no such function, is rewritten as DER, all of it, and cut in the same
 way; see `rewriting`.
@@ -119,26 +122,38 @@ class Grammar:
 
 # --- the function of a grammar --------------------------------------------------------------------
 
-# The content of the element at p in the octets o: from i to a. Lengths of 128 to 65535 octets are
-# in one or two more, which is frequent enough to stand here; all others are short, or rare.
+# The content of the element at a in the octets o: from i to what a is then. Lengths of 128 to 65535
+# octets are in one or two more, which is frequent enough to stand here; all others are short, or
+# rare.
 _LENGTH = """\
-n = o[p + 1]
+n = o[a + 1]
 if n < 0x80:
-    i = p + 2
+    i = a + 2
     a = i + n
-elif n == 0x82 and o[p + 2]:
-    i = p + 4
-    a = i + (o[p + 2] << 8 | o[p + 3])
-elif n == 0x81 and o[p + 2] > 0x7F:
-    i = p + 3
-    a = i + o[p + 2]
+elif n == 0x82 and o[a + 2]:
+    i = a + 4
+    a = i + (o[a + 2] << 8 | o[a + 3])
+elif n == 0x81 and o[a + 2] > 0x7F:
+    i = a + 3
+    a = i + o[a + 2]
 else:
-    i, a = span(o, p)"""
-_LENGTH_OF_ANY = f"""\
-if o[p] in ODD:
-    i, a = span(o, p)
+    i, a = span(o, a)"""
+# The same where nobody asks where the content begins.
+_END = """\
+n = o[a + 1]
+if n < 0x80:
+    a += n + 2
+elif n == 0x82 and o[a + 2]:
+    a += (o[a + 2] << 8 | o[a + 3]) + 4
+elif n == 0x81 and o[a + 2] > 0x7F:
+    a += o[a + 2] + 3
 else:
-{indent(_LENGTH, "    ")}"""
+    _, a = span(o, a)"""
+_UNLESS_ODD = """\
+if o[a] in ODD:
+    i, a = span(o, a)
+else:
+{}"""
 
 
 class _Source:
@@ -175,24 +190,23 @@ class _Source:
             if isinstance(field, Row):
                 self._write_row(field, depth)
             elif field == END:
-                self._write(f"if p != e{depth}: raise NotDER")
+                self._write(f"if a != e{depth}: raise NotDER")
                 return
             elif field == REST:
-                self._write(f"{self._name()} = o[p:e{depth}]; p = e{depth}")
+                self._write(f"if a > e{depth}: raise NotDER")
+                self._write(f"{self._name()} = o[a:e{depth}]; a = e{depth}")
             elif field & OPTIONAL:
                 self._write_optional(field, fields, depth)
             else:
-                tag = field & _TAG
                 # Where nothing is left, the tag is of what follows, and that ends too late.
-                wrong = [f"p >= e{depth}"] if tag == ANY or tag in _ODD else []
-                wrong += [f"o[p] != {tag}"] if tag else []
-                self._write(f"if {' or '.join(wrong)}: raise NotDER")
+                if tag := field & _TAG:
+                    self._write(f"if o[a] != {tag}: raise NotDER")
                 self._write_one(field, fields, depth)
 
     def _write_optional(self, field: int, fields: Iterator[int | Row], depth: int) -> None:
         known, tag = len(self.names), field & _TAG
-        same = f" and o[p] == {tag}" if tag else ""
-        self._write(f"if p < e{depth}{same}:")
+        same = f" and o[a] == {tag}" if tag else ""
+        self._write(f"if a < e{depth}{same}:")
         self._indent += "    "
         self._write_one(field, fields, depth)
         self._indent = self._indent[4:]
@@ -201,35 +215,40 @@ class _Source:
             self._write(f'else: {missing}b""')
 
     def _write_one(self, field: int, fields: Iterator[int | Row], depth: int) -> None:
-        """Write what cuts the element at p, and the parts that follow in the pattern."""
+        """Write what cuts the element at a, and the parts that follow in the pattern."""
         tag = field & _TAG
-        self._write(_LENGTH_OF_ANY if tag == ANY or tag in _ODD else _LENGTH)
-        self._write(f"if a > e{depth}: raise NotDER")
-        if field & WHOLE or not field & (CONTENT | ENTER | SKIP):
+        is_whole = field & WHOLE or not field & (CONTENT | ENTER | SKIP)
+        if is_whole:
+            self._write("p = a")
+        length = _LENGTH if field & (CONTENT | ENTER) else _END
+        may_be_odd = tag == ANY or tag in _ODD
+        self._write(_UNLESS_ODD.format(indent(length, "    ")) if may_be_odd else length)
+        if is_whole:
             self._write(f"{self._name()} = o[p:a]")
         if field & CONTENT:
             self._write(f"{self._name()} = o[i:a]")
         if field & ENTER:
-            self._write(f"e{depth + 1} = a; p = i")
+            self._write(f"if a > e{depth}: raise NotDER")
+            self._write(f"e{depth + 1} = a; a = i")
             self._write_fields(fields, depth + 1)
-        else:
-            self._write("p = a")
 
     def _write_row(self, row: Row, depth: int) -> None:
         """Write what cuts all that is left of an element as a row."""
         name, outer, self.names = self._name(), self.names, []
-        self._write(f"s_{name} = p; {name} = []\ntry:\n    while p < e{depth}:")
+        self._write(f"if a > e{depth}: raise NotDER")
+        self._write(f"s_{name} = a; {name} = []\ntry:\n    while a < e{depth}:")
         self._indent += " " * 8
         self._write_fields(iter(row.pattern), depth)
         fields, self.names = self.names, outer
         self._write(f"{name}.append({fields[0] if row.of_ones else _tuple(fields)})")
         self._write(f"if len({name}) > {MAX_ELEMENTS // max(1, len(fields))}: raise NotDER")
         self._indent = self._indent[8:]
+        self._write(f"    if a != e{depth}: raise NotDER")
         self.otherwise[f"otherwise_{name}"] = row.otherwise
         self._write(
             f"except (IndexError, NotDER): {name} = otherwise_{name}(o[s_{name} : e{depth}])"
         )
-        self._write(f"p = e{depth}")
+        self._write(f"a = e{depth}")
 
 
 def _tuple(names: Sequence[str]) -> str:
@@ -245,10 +264,10 @@ def _element_function(
         what,
         f"""\
 def cut(o, otherwise=otherwise):
-    p = 0; e0 = len(o)
+    a = 0; e0 = len(o)
     try:
 {indent(source.text, "        ")}
-        if p == e0: return [{", ".join(source.names)}]
+        if a == e0: return [{", ".join(source.names)}]
     except (IndexError, NotDER): pass
     return otherwise(o)""",
         otherwise=otherwise,
@@ -266,7 +285,7 @@ def _row_function(
         what,
         f"""\
 def cut(o, otherwise_{row}=otherwise_{row}):
-    p = 0; e0 = len(o)
+    a = 0; e0 = len(o)
 {indent(source.text, "    ")}
     return {row}""",
         **source.otherwise,
