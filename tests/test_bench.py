@@ -132,3 +132,12 @@ def test_stages(tmp_path):
     stages = {"parse", "verify", "open", "PKCS#10", "admission", "certify", "answer", "look-ups"}
     assert stages <= found.keys()
     assert all(value > 0 for value in found.values())
+
+
+def test_counts():
+    command = [sys.executable, BENCH / "counts.py", "--functions", "1"]
+    done = subprocess.run(command, check=True, timeout=300, stdout=subprocess.PIPE, text=True)
+    first, function, last = done.stdout.splitlines()
+    assert first.startswith("enrolment: ")
+    assert "cut" in function
+    assert last.startswith("an entry of a commit of 8: ")
