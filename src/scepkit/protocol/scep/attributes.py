@@ -15,6 +15,7 @@ from scepkit.errors import Malformed
 from scepkit.protocol.asn1 import ber, der
 from scepkit.protocol.asn1.ber import Attribute
 from scepkit.protocol.asn1.skeleton import Skeleton
+from scepkit.protocol.value import value
 
 # OIDs, DER.
 MESSAGE_TYPE = der.oid(ObjectIdentifier("2.16.840.1.113733.1.9.2"))
@@ -76,7 +77,8 @@ class PKIStatus(IntEnum):
     PENDING = 3
 
 
-class TransactionID(NamedTuple):
+@value()
+class TransactionID:
     """A transactionID as it came (RFC 8894 section 3.2.1.1): opaque, 1 to 255 octets.
 
     Attributes:
@@ -155,11 +157,11 @@ def read(attributes: Iterable[Attribute]) -> Attributes:
     single: dict[bytes, tuple[int, bytes]] = {}
     several: dict[bytes, int] = {}
     signed_at = None
-    for _, kind, values, value in attributes:
+    for _, kind, values, content in attributes:
         if kind not in _NAMES or not values:
             continue
-        if value is not None and kind not in single and kind not in several:
-            single[kind] = values[0], value
+        if content is not None and kind not in single and kind not in several:
+            single[kind] = values[0], content
             if kind == SIGNING_TIME:
                 signed_at = values
         else:
