@@ -154,6 +154,26 @@ def test_a_challenge_is_for_its_device_alone(opened):
     assert isinstance(own, Success)
 
 
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("serialNumber", "serial_number"),
+        ("serial_number", "serial_number"),
+        ("SerialNumber", "serial_number"),
+        ("UDID", "udid"),
+        ("jssID", "jss_id"),
+        ("macAddress2", "mac_address2"),
+        ("osVersion", "os_version"),
+        ("Größe", None),
+        ("1st", None),
+        ("x" * 33, None),
+    ],
+)
+def test_the_names_of_what_is_known_of_a_device(key, name):
+    found = jamf_event.read(json.dumps(event({key: "a"})).encode(), "")
+    assert found.device == ({} if name is None else {name: "a"})
+
+
 @pytest.mark.parametrize("value", ["a,O=Evil", "a+CN=b", 'a"b', "a\\2c", "#04", " a ", "ä<>;="])
 def test_no_value_of_a_device_writes_another_name(opened, value):
     server, path = opened(subject="CN={serial_number},O=Example")

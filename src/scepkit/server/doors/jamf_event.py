@@ -32,6 +32,7 @@ _MOST_CHARACTERS = 1000
 _MILLISECONDS = 100_000_000_000
 _DIGITS = 16
 _LATEST = 253_402_300_799  # seconds: the year 9999
+_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+|[A-Z]")
 
 
@@ -180,7 +181,7 @@ def _texts(value: Any, depth: int) -> Iterator[tuple[str, str]]:
         if not isinstance(one, dict) or not depth:
             continue
         for key, held in one.items():
-            name = "_".join(_WORD.findall(key)).lower()
+            name = "_".join(_WORD.findall(key)).lower() if _KEY.fullmatch(key) else ""
             for each in held if isinstance(held, list) else [held]:
                 if isinstance(each, dict):
                     yield from _texts(each, depth - 1)
