@@ -28,7 +28,7 @@ class Silent:
     """
 
     def __init__(self, place: Path, name: str) -> None:
-        self.name = name
+        self.name = self.identity = name
         self._asked, self._go = place / "asked", place / "go"
         self._looking: asyncio.Task[None] | None = None
 

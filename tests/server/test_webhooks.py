@@ -429,6 +429,51 @@ def test_the_yes_of_another_service_does_not_count(asking, monkeypatch):
         assert len(first.asked) == 1  # its own still counts
 
 
+def test_a_clock_that_is_off_by_an_hour(asking):
+    """A service that looks at the time refuses what is signed; then the device comes back."""
+    clock = {"off": timedelta(hours=1)}
+
+    def fresh(asked):
+        said = dict(one.split("=") for one in asked["headers"]["Scepkit-Signature"].split(","))
+        seconds = int(said["t"]) - (NOW + clock["off"]).timestamp()
+        return allow(asked) if abs(seconds) < 300 else (401, {}, {"reason": "look at your clock"})
+
+    message = devices.pkcs_req("mdm-secret", to=asking.world.ra)
+    with Service(lambda asked: fresh(service.asked[-1])) as service:
+        with pytest.raises(ThirdPartyFailed, match="HTTP 401"):
+            asking(service.url, message)
+        assert asking.world.issued == 0
+        clock["off"] = timedelta(0)
+        assert isinstance(asking(service.url, message).rep, Success)
+    first, second = service.asked
+    assert first["id"] == second["id"]
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"subject": "CN=somebody else"},
+        {"names": ["dns:other.example"]},
+        {"names": "dns:a.example"},
+        {"validity_seconds": -1},
+        {"validity_seconds": 10**30},
+        {"data": {"ou": ["a", "list"]}},
+    ],
+    ids=str,
+)
+def test_a_yes_that_lies(asking, lie):
+    """What does not fit the request, or is nothing, gets no certificate; nor does a retry."""
+    message = devices.pkcs_req("mdm-secret", to=asking.world.ra, sans=["dns:a.example"])
+    with Service(lambda asked: allow(asked, **lie)) as service:
+        for _ in range(2):
+            try:
+                reply = asking(service.url, message)
+            except ThirdPartyFailed:
+                continue
+            assert isinstance(reply.rep, Failure)
+    assert asking.world.issued == 0
+
+
 def test_a_service_that_fails_lets_nobody_in(asking):
     with Service(lambda _asked: (500, {}, b"")) as service:
         with pytest.raises(ThirdPartyFailed, match="webhook mdm failed"):
