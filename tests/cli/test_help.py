@@ -68,6 +68,8 @@ def test_the_order_of_the_operators_commands(scep):
         "reload",
         "purge",
         "audit",
+        "notification",
+        "outbox",
     ]
 
 

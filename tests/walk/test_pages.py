@@ -6,9 +6,11 @@ every other page goes on where it ended, with its values, as the guide says.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import signal
 import sys
 import urllib.request
 from pathlib import Path
@@ -34,6 +36,7 @@ ELSEWHERE = {
     "intune.md": "tests/walk/test_intune.py",
     "installing.md": "tests/walk/test_debian.py",
     "moving-from-another-ca.md": "a server of its own, below",
+    "notifications.md": "with a receiver, below",
     "other-clients.md": "the tests of tests/interop",
     "running.md": "tests/interop/test_running.py, on a machine of its own",
     "stolen-laptop.md": "tests/interop/test_stolen_laptop.py",
@@ -115,14 +118,15 @@ class Bench:
         with urllib.request.urlopen(url) as answer:
             return answer.read()
 
-    def page(self, path):
-        """Return a page with the server's address for the one in the page."""
+    def page(self, path, **more):
+        """Return a page with the server's address for the one in the page, and more of the kind."""
         here = f"127.0.0.1:{self.port}"
         for name in ("bin", "etc/systemd/system"):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         return Page(
             path,
-            {
+            more
+            | {
                 "--host 0.0.0.0 --port 8080": f"--host 127.0.0.1 --port {self.port}",
                 "http://pki.example.com:8080": f"http://{here}",
                 "http://127.0.0.1:8080": f"http://{here}",
@@ -223,3 +227,27 @@ def test_a_how_to(guided, tmp_path, page):
             skipped=MAKES_A_MACHINE,
             shown=guided.shown,
         )
+
+
+@pytest.mark.long
+def test_telling_others(guided, tmp_path):
+    """The receiver of the examples takes events, is away, and comes back."""
+    pytest.importorskip("aiohttp", reason="pip install 'scepkit[webhook]'")
+    require("jq", "openssl")
+    shutil.copytree(guided.directory, tmp_path / "walk")
+    (tmp_path / "walk/examples").mkdir()
+    shutil.copy(ROOT / "examples/notification_receiver.py", tmp_path / "walk/examples")
+    bench, port = Bench(tmp_path, guided.port), free_port()
+    names = {":9000": f":{port}", " 9000 ": f" {port} "}
+    try:
+        with bench.terminal(SCEP_DIR=str(bench.directory / "scep-data")) as terminal:
+            terminal.type("scep serve")
+            walk(
+                bench.page(HOW_TO / "notifications.md", **names),
+                terminal,
+                bench.directory,
+                shown=guided.shown,
+            )
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            os.kill(int((bench.directory / "receiver.pid").read_text()), signal.SIGTERM)

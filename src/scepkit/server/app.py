@@ -14,7 +14,7 @@ from typing import Protocol
 
 from scepkit.enrolment.third_parties import ThirdParties
 from scepkit.protocol.scep.http import HTTPResponse
-from scepkit.server import challenge_secrets, endpoint_files, log, monitoring
+from scepkit.server import challenge_secrets, endpoint_files, log, monitoring, notification_files
 from scepkit.server.background.crl_signing import LOCK, CRLs
 from scepkit.server.background.housekeeping import Sweep, Sweeper
 from scepkit.server.background.intune import IntuneJob, IntuneRounds
@@ -78,6 +78,8 @@ def create(
     store.assign_issuer(home.material.ca.key_hash)
     if home.files is None:
         home = replace(home, files=endpoint_files.read_all(settings, home.read_challenge_key))
+    if home.secrets is None:
+        home = replace(home, secrets=notification_files.read_all(settings))
     crls = CRLs(
         store,
         lifetime=timedelta(hours=settings.crl_hours),
@@ -102,7 +104,17 @@ def create(
     return Application(
         routes=_routes(settings, store, endpoints, crls, health, work, scep, doors),
         doors=doors,
-        jobs=(endpoints, crls, in_force.sweeper, in_force.joining, ocsp, intune, health, scep),
+        jobs=(
+            endpoints,
+            crls,
+            in_force.sweeper,
+            in_force.joining,
+            in_force.notifier,
+            ocsp,
+            intune,
+            health,
+            scep,
+        ),
         work=work,
         store=store,
         tally=tally or Tally(),

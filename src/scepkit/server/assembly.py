@@ -169,6 +169,7 @@ def _serve(
         ndes=ndes_of(name, home, store, ca.material.ca.certificate),
         jamf=jamf_of(name, home, store, files),
         takes_long=responder.needs_password and settings.pbkdf2_rounds > MOST_ROUNDS,
+        services=authorization.services_of(selection),
     )
 
 

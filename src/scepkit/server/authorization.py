@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
-from base64 import b64decode
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -13,7 +11,6 @@ from scepkit.enrolment.challenges.devices import DeviceList, ListedKeys, Narrowe
 from scepkit.enrolment.challenges.selection import ANY, Selected, Selection
 from scepkit.enrolment.challenges.service import ServiceChallenge
 from scepkit.enrolment.challenges.static import StaticChallenge, StaticChallenges
-from scepkit.errors import SettingsError
 from scepkit.server.data_directory import challenges_of
 from scepkit.server.settings.authorization import (
     ChallengeRuleSettings,
@@ -27,8 +24,8 @@ from scepkit.server.settings.authorization import (
 )
 from scepkit.server.webhooks.circuit import Circuit
 from scepkit.server.webhooks.dialects import Dialect, Scepkit, Smallstep
-from scepkit.server.webhooks.posting import Poster, tls_context
 from scepkit.server.webhooks.referee import Webhook
+from scepkit.server.webhooks.services import key_of, poster_of
 
 if TYPE_CHECKING:
     from scepkit.server.data_directory import Home
@@ -89,6 +86,14 @@ def _narrowed(
     return Narrowed(rule, DeviceList(store, name, by)) if by else rule
 
 
+def services_of(selection: Selection | None) -> tuple[Webhook, ...]:
+    """Return the services that the rules of an endpoint ask."""
+    if selection is None:
+        return ()
+    found = (selected.referee for _, selected in selection.rules)
+    return tuple(one for one in found if isinstance(one, Webhook))
+
+
 def _challenge_rule(
     name: str, rule: ChallengeRuleSettings, home: Home, store: Store, files: EndpointFiles
 ) -> ChallengeRule:
@@ -104,9 +109,6 @@ def _challenge_rule(
     )
 
 
-_LEAST_KEY = 16  # octets
-
-
 def _webhook(
     rule: WebhookRule, home: Home, files: EndpointFiles, now: Callable[[], datetime]
 ) -> Webhook:
@@ -115,33 +117,10 @@ def _webhook(
     Raises:
         SettingsError: a file cannot be used, or the package for HTTP is not installed.
     """
-    try:
-        key = b64decode(files.secrets[rule.secret_file], validate=True)
-    except ValueError:
-        # Not `from`: the exception holds what is in the file.
-        key = b""
-    if len(key) < _LEAST_KEY:
-        raise SettingsError(
-            f"the secret_file {rule.secret_file} of the webhook {rule.name!r} does not hold "
-            f"at least {_LEAST_KEY} octets in base64",
-            hint="make one: (umask 077; openssl rand -base64 32 > FILE)",
-        )
+    key = key_of(rule.secret_file, files.secrets, f"the webhook {rule.name!r}")
     dialect: Dialect = (
         Scepkit(key) if rule.dialect == "scepkit" else Smallstep(key, rule.webhook_id or rule.name)
     )
-    bearer = "" if rule.bearer_file is None else f"Bearer {files.secrets[rule.bearer_file]}"
-    if not (bearer.isascii() and bearer.isprintable()):
-        raise SettingsError(f"{rule.bearer_file} holds no token", hint="it has to be one line")
-    poster = Poster(rule.url, _tls(rule, home), rule.seconds, rule.proxy, bearer)
+    poster = poster_of(rule, home.settings.directory, files.secrets, "a rule of kind webhook")
     circuit = Circuit(rule.failures, timedelta(seconds=rule.pause_seconds), now)
     return Webhook(f"webhook {rule.name}", dialect, poster, circuit, now)
-
-
-def _tls(rule: WebhookRule, home: Home) -> ssl.SSLContext | None:
-    if rule.url.startswith("http://"):
-        return None
-    ca, certificate, key = (
-        None if one is None else str(home.settings.directory / one)
-        for one in (rule.ca_file, rule.tls_certificate, rule.tls_key)
-    )
-    return tls_context(ca, certificate, key)

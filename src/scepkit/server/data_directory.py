@@ -23,6 +23,7 @@ from scepkit.server import (
     first_start,
     key_protection,
     new_cas,
+    notification_files,
     permissions,
 )
 from scepkit.server import settings as server_settings
@@ -51,6 +52,8 @@ class Home:
         made: the names of the CAs that this start made.
         is_first: whether nothing had been served from the directory before this start.
         files: the contents of the files that endpoints name; None where they are not read yet.
+        secrets: what is shared with who is told of events, by the names of the files in the
+            settings; None where they are not read yet. Secret.
         options: the settings that were given as options, which win over scep.toml.
         known_key: the key of the challenges; None where it was not read yet. Secret.
     """
@@ -61,6 +64,7 @@ class Home:
     made: tuple[str, ...] = ()
     is_first: bool = False
     files: Mapping[str, EndpointFiles] | None = field(default=None, repr=False)
+    secrets: Mapping[Path, str] | None = field(default=None, repr=False)
     options: Mapping[str, object] = field(default_factory=dict)
     known_key: bytes | None = field(default=None, repr=False)
 
@@ -203,6 +207,7 @@ def read_again(home: Home, *, now: datetime) -> tuple[Home, tuple[str, ...]]:
     key_protection.finish(settings)
     # Before a CA is made that would outlive a typing error.
     files = endpoint_files.read_all(settings, home.read_challenge_key)
+    secrets = notification_files.read_all(settings)
     passphrases = passphrases_of(settings, known=home.passphrases.find())
     passphrase = passphrases.find()
     made = new_cas.make(settings, None, now, passphrase)
@@ -211,6 +216,7 @@ def read_again(home: Home, *, now: datetime) -> tuple[Home, tuple[str, ...]]:
         settings=settings,
         passphrases=passphrases,
         files=files,
+        secrets=secrets,
         made=made,
         is_first=False,
         authorities=ca_loading.load_all(settings, now=now, passphrase=passphrase),

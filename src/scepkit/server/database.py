@@ -56,6 +56,7 @@ def open_store(settings: Settings, slot: str = ADMIN, *, apart: bool = False) ->
             hint="is the `database` setting right? restore it from a backup; or, if nothing that "
             f"was issued or revoked matters any more, delete {mark}",
         ) from error
+    store.subscribe(settings.subscriptions)
     # Before the first start there is no key of challenges: with the mark it would count as lost.
     if is_new and (settings.directory / CHALLENGE_KEY).exists():
         with suppress(SettingsError):  # the directory may be read-only

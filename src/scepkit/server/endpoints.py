@@ -30,6 +30,7 @@ from scepkit.protocol.certificate import Certificate
 from scepkit.server.doors.opened import JamfDoor, NDESDoor
 from scepkit.server.settings import DEFAULT
 from scepkit.server.web.ca_publication import Publication
+from scepkit.server.webhooks.referee import Webhook
 from scepkit.services.cmp import CMPService
 from scepkit.services.ocsp import OCSPService
 from scepkit.services.renewal_info import RenewalTimes
@@ -60,6 +61,7 @@ class ServedEndpoint:
         ndes: its NDES page; None where it has none.
         jamf: its webhook SCEPChallenge; None where it has none.
         takes_long: whether requests may ask for so much work that others would wait for it.
+        services: those that its rules ask.
     """
 
     ca: str
@@ -72,6 +74,7 @@ class ServedEndpoint:
     ndes: NDESDoor | None = None
     jamf: JamfDoor | None = None
     takes_long: bool = False
+    services: tuple[Webhook, ...] = ()
 
 
 class Endpoints:

@@ -24,6 +24,10 @@ from scepkit.server.endpoints import Endpoints, ServedEndpoint
 from scepkit.server.http.bounds import Bounds
 from scepkit.server.http.connections import Connections
 from scepkit.server.http.tally import Tally
+from scepkit.server.notifications.channels import Channel, channels_of
+from scepkit.server.notifications.delivering import Notifier
+from scepkit.server.notifications.failing import FailingRules
+from scepkit.server.notifications.upkeep import Upkeep
 from scepkit.server.settings import Settings
 from scepkit.server.web.health import Conditions, State
 from scepkit.store import Store
@@ -37,6 +41,7 @@ class _Prepared:
     seen: Hashable
     served: Mapping[str, ServedEndpoint]
     bounds: Bounds
+    channels: Mapping[str, Channel]
 
 
 class InForce:
@@ -54,6 +59,7 @@ class InForce:
         endpoints: the endpoints in service.
         sweeper: the background task.
         joining: the thread that joins the audit record.
+        notifier: the thread that delivers what others are told.
         fault: why settings were not taken over the last time; None when they were.
 
     Raises:
@@ -86,6 +92,13 @@ class InForce:
         self.joining = AuditJoining(
             store, self.authorities, utc_now, pause=_sweep_seconds(home.settings)
         )
+        self.notifier = Notifier(
+            store,
+            channels_of(home.settings, home.secrets),
+            Upkeep(store, lambda: self.home.settings, self.authorities),
+            FailingRules(store, lambda: self.endpoints.served),
+            utc_now,
+        )
 
     def authorities(self) -> Mapping[str, LoadedCA]:
         """Return the CAs that are served."""
@@ -117,7 +130,8 @@ class InForce:
         found = ca_loading.load_all(home.settings, now=utc_now(), passphrase=passphrase)
         home = replace(home, authorities=found)
         served = assemble(home, self._store, third_parties=self._third_parties)
-        self._prepared = _Prepared(home, seen, served, _bounds(home.settings))
+        channels = channels_of(home.settings, home.secrets)
+        self._prepared = _Prepared(home, seen, served, _bounds(home.settings), channels)
 
     def switch(self) -> None:
         """Put into force what was prepared.
@@ -135,6 +149,8 @@ class InForce:
             self._publish(timedelta(hours=settings.crl_hours))
             self.sweeper.use(settings, prepared.home.passphrases)
             self.joining.use(_sweep_seconds(settings))
+            self._store.subscribe(settings.subscriptions)
+            self.notifier.use(prepared.channels)
             if self._connections is not None:
                 self._connections.bounds = prepared.bounds
 

@@ -22,6 +22,7 @@ from scepkit.server.assembly import assemble
 from scepkit.server.background.audit import record_new
 from scepkit.server.data_directory import Home, utc_now
 from scepkit.server.database import open_store
+from scepkit.server.notifications.channels import channels_of
 from scepkit.server.reloading.control import Control
 from scepkit.server.reloading.hang_up import SIGHUP, HangUp
 from scepkit.server.reloading.reloader import Reloader, ThisProcess
@@ -39,6 +40,7 @@ def check(home: Home) -> None:
     """
     with open_store(home.settings, apart=True) as store:
         assemble(home, store)
+        channels_of(home.settings, home.secrets)
         record_new(home, store)
     if home.settings.metrics:
         host, _, port = home.settings.metrics.rpartition(":")

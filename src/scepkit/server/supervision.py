@@ -24,7 +24,7 @@ from pathlib import Path
 import structlog
 
 from scepkit.errors import Local, SettingsError
-from scepkit.server import endpoint_files
+from scepkit.server import endpoint_files, notification_files
 from scepkit.server.data_directory import Home
 from scepkit.server.fork_server import ForkServer
 from scepkit.server.http import tally
@@ -277,7 +277,11 @@ def serve(
         Local: they cannot be replaced any more.
     """
     settings = home.settings
-    home = replace(home, files=endpoint_files.read_all(settings, home.read_challenge_key))
+    home = replace(
+        home,
+        files=endpoint_files.read_all(settings, home.read_challenge_key),
+        secrets=notification_files.read_all(settings),
+    )
     with _shared(settings.workers + (api is not None)) as shared:
         workers = Workers(home, shared.supervisor)
         try:

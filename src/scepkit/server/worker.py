@@ -81,7 +81,7 @@ def _assembled(number: int, shared: Shared, received: Received) -> Application:
         passphrases=received.passphrases,
     )
     tally = Tally(shared.connections, shared.key)
-    return create(replace(home, files=received.files), tally, str(number))
+    return create(replace(home, files=received.files, secrets=received.secrets), tally, str(number))
 
 
 def _end_in_vain(shared: Shared) -> NoReturn:

@@ -70,10 +70,11 @@ FAILED = (
         error=bindparam("why"),
     )
 )
+# What was never tried is not given up: perhaps nobody was there to try.
 GIVE_UP = (
     update(outbox)
-    .where(_OF_NOTIFICATION, _WAITS, outbox.c.since < bindparam("before"))
-    .values(dead_at=bindparam("now"), error=func.coalesce(outbox.c.error, bindparam("why")))
+    .where(_OF_NOTIFICATION, _WAITS, outbox.c.tries > 0, outbox.c.since < bindparam("before"))
+    .values(dead_at=bindparam("now"))
 )
 COUNT = select(func.count()).select_from(outbox).where(_OF_NOTIFICATION)
 # What is dead goes first, then the oldest.
@@ -208,22 +209,29 @@ class Deliveries(Database):
             connection.execute(insert(outbox), [row_of(notification, event)])
             return True
 
-    def announce_end(self, notification: str, mark: str, event: Event) -> bool:
+    def announce_end(self, subscription: Subscription, mark: str, event: Event) -> bool:
         """Put an event into the outbox that ends what `announce_once` told; once, and not without.
 
         Args:
-            notification: as in `announce_once`, like the others.
+            subscription: who was told; the event is put there if it is wanted.
             mark: as in `announce_once`.
             event: the event.
+
+        Returns:
+            Whether there was something to end.
 
         Raises:
             StoreError: the database cannot be written.
         """
-        values = {"of_notification": notification, "of_mark": mark}
+        values = {"of_notification": subscription.notification, "of_mark": mark}
+        with self._reading() as connection:
+            if connection.execute(MARK, values).first() is None:
+                return False
         with self._writing("write the notifications") as connection:
             if connection.execute(UNSET_MARK, values).rowcount != 1:
                 return False
-            connection.execute(insert(outbox), [row_of(notification, event)])
+            if subscription.wants(event):
+                connection.execute(insert(outbox), [row_of(subscription.notification, event)])
             return True
 
     def due(self, notification: str, now: datetime, size: int) -> list[Delivery]:
@@ -255,15 +263,14 @@ class Deliveries(Database):
                 connection.execute(FAILED, values | {"why": one.error[:_MOST_ERROR]})
 
     def give_up(self, notification: str, *, before: datetime, now: datetime) -> int:
-        """Try no more what is tried since before that; return how many.
+        """Try no more what failed, and is tried since before that; return how many.
 
         Raises:
             StoreError: the database cannot be written.
         """
         values = {"of_notification": notification, "before": before, "now": now}
         with self._writing("give up deliveries") as connection:
-            why = {"why": "the receiver was not reached in time"}
-            return connection.execute(GIVE_UP, values | why).rowcount
+            return connection.execute(GIVE_UP, values).rowcount
 
     def bound(self, notification: str, *, most: int, before: datetime, now: datetime) -> int:
         """Delete what is too old, and what is too much: the dead first, then the oldest.

@@ -187,6 +187,7 @@ def _refused(done: AuditEvent) -> dict[str, Any]:
         "renews": None,
         "fail_info": None,
         "reason": "nobody decided in time" if lapsed else done.reason or "",
+        "is_entitled": True,
         "count": 1,
     }
 

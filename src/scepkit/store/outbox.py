@@ -76,6 +76,10 @@ class Outbox:
         if self._subscriptions and (rows := self._rows(done)):
             trip.run(PUT, *rows)
 
+    def tells(self, kind: EventType) -> bool:
+        """Say whether anybody is told of events of a kind."""
+        return any(kind in one.events for one in self._subscriptions)
+
     def rows(self, events: Iterable[Event]) -> list[dict[str, Any]]:
         """Return the rows that events become: one for each who is told."""
         return [

@@ -25,6 +25,7 @@ from scepkit.store.audit_trail import AuditTrail
 from scepkit.store.column_types import UTCDateTime
 from scepkit.store.connections import savepoint
 from scepkit.store.group_commit import GroupCommits, Promise, Step, Writer
+from scepkit.store.refusal_events import tell_refused
 from scepkit.store.tables import refusals
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Engine
 
     from scepkit.store.audit import AuditEvent
+    from scepkit.store.outbox import Outbox
 
 PRUNED = 500  # rows that one commit takes out of a ring: it bounds how long other writers wait
 _TRIES = 3  # of a row that another process may be adding at the same time
@@ -221,7 +223,7 @@ class Refusals(GroupCommits):
                 # With the first one: commands of an operator's need no such thread.
                 self._aside = Writer(self._writers, AuditTrail(None))
             aside = self._aside
-        aside.submit(_Keeping(refused, most), promise)
+        aside.submit(_Keeping(refused, most, self._audit.outbox), promise)
 
     def refusal_page(
         self, wanted: RefusalFilter, *, after: LastSeen | None = None, limit: int = _SHOWN
@@ -252,6 +254,7 @@ class _Keeping(Step):
 
     refused: Sequence[Refusal]
     most: int
+    outbox: Outbox
 
     def write(self, connection: Connection) -> tuple[int, Sequence[AuditEvent]]:
         """Count those that are known and add the others, in one order: so two cannot stand off."""
@@ -259,6 +262,7 @@ class _Keeping(Step):
         for one in self.refused:
             found.setdefault(one.digest, []).append(one)
         new = [_kept(connection, digest, found[digest]) for digest in sorted(found)]
+        tell_refused(connection, self.outbox, self.refused, [one for one in new if one is not None])
         grown = Counter((one.endpoint, one.is_entitled) for one in new if one is not None)
         for endpoint, entitled in sorted(grown):
             _prune(connection, endpoint, self.most, entitled=entitled)

@@ -23,6 +23,7 @@ from scepkit.store.listing import CertificateListing
 from scepkit.store.ndes_accounts import NDESAccounts
 from scepkit.store.planned_revocations import PlannedRevocations
 from scepkit.store.purge import Purging
+from scepkit.store.refusal_events import RefusalEvents
 from scepkit.store.refusals import Refusals
 from scepkit.store.replacements import Replacements
 from scepkit.store.request_listing import RequestListing
@@ -61,6 +62,7 @@ class Store(
     Purging,
     AuditRecords,
     Deliveries,
+    RefusalEvents,
     Expiries,
     Leases,
 ):

@@ -18,6 +18,8 @@ from scepkit.cli.admin import (
     intune,
     listing,
     ndes_account,
+    notification,
+    outbox,
     profile,
     purge,
     reload,
@@ -52,6 +54,8 @@ _ORDER = (
     "reload",
     "purge",
     "audit",
+    "notification",
+    "outbox",
 )
 
 
@@ -82,5 +86,7 @@ for _group in (
     reload,
     purge,
     audit,
+    notification,
+    outbox,
 ):
     _group.register(_app)

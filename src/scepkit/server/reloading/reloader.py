@@ -196,6 +196,10 @@ def _changed(before: Home, after: Home) -> Iterator[str]:
     for name in (one for one in Settings.model_fields if one not in ("endpoint", "profile")):
         if getattr(before.settings, name) != getattr(after.settings, name):
             yield name
+    if before.settings.notification == after.settings.notification and (
+        (before.secrets or {}) != (after.secrets or {})
+    ):
+        yield "notification (files)"
     was_said, is_said = before.settings.profile, after.settings.profile
     for name in {**was_said, **is_said}:
         if was_said.get(name) != is_said.get(name):

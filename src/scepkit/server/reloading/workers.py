@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any, Protocol
@@ -253,6 +253,7 @@ def _obeyed(in_force: Follower, message: Mapping[str, Any]) -> dict[str, str]:
                     in_force.home,
                     settings=received.settings,
                     files=received.files,
+                    secrets=received.secrets,
                     passphrases=received.passphrases,
                 )
                 in_force.prepare(home)
@@ -275,6 +276,7 @@ def encode(home: Home) -> dict[str, Any]:
         "passphrase": None if passphrase is None else passphrase.text,
         "settings": home.settings.model_dump(mode="json", exclude_none=True),
         "files": endpoint_files.to_json(home.files or {}),
+        "secrets": {str(path): text for path, text in (home.secrets or {}).items()},
     }
 
 
@@ -286,11 +288,13 @@ class Received:
         settings: the settings in force.
         files: the contents of the files that they name.
         passphrases: what the keys are encrypted under.
+        secrets: as in `Home`.
     """
 
     settings: Settings
     files: Mapping[str, EndpointFiles]
     passphrases: PassphraseSource
+    secrets: Mapping[Path, str] = field(default_factory=dict, repr=False)
 
 
 def decode(message: Mapping[str, Any]) -> Received:
@@ -298,7 +302,8 @@ def decode(message: Mapping[str, Any]) -> Received:
     files = endpoint_files.of_json(message["files"])
     text = message["passphrase"]
     known = None if text is None else Passphrase(text)
-    return Received(restore(message["settings"]), files, PassphraseSource(known=known))
+    secrets = {Path(path): text for path, text in message["secrets"].items()}
+    return Received(restore(message["settings"]), files, PassphraseSource(known=known), secrets)
 
 
 def _fault(error: ScepError | None) -> dict[str, str] | None:

@@ -35,11 +35,13 @@ from scepkit.server.settings.authorization import IntuneRule
 from scepkit.server.settings.ca import CASettings
 from scepkit.server.settings.endpoint import EndpointSettings
 from scepkit.server.settings.intune import IntuneSettings
+from scepkit.server.settings.notification import NotificationSettings
 from scepkit.server.settings.profiles import inheritance
 from scepkit.server.settings.profiles.files import ProfileFiles
 from scepkit.server.settings.profiles.format import ProfileSettings, tables
 from scepkit.server.settings.profiles.values import NAME
 from scepkit.server.settings.template import TEMPLATE
+from scepkit.store import Subscription
 from scepkit.store.engine import sqlite_url
 
 __all__ = ["DEFAULT", "FILE", "FIXED", "TEMPLATE", "EndpointSettings", "Settings", "load"]
@@ -111,6 +113,7 @@ class Settings(BaseSettings):
         intune: app registrations of Entra, by name.
         profile: which certificates are issued, by the names of profiles; the ready ones, too.
         endpoint: the endpoints by name; `default` always exists.
+        notification: who is told of what, by name.
     """
 
     model_config = SettingsConfigDict(
@@ -153,6 +156,7 @@ class Settings(BaseSettings):
     intune: dict[str, IntuneSettings] = {}
     profile: Annotated[dict[str, ProfileSettings], Field(validate_default=True)] = {}
     endpoint: dict[str, EndpointSettings] = {DEFAULT: EndpointSettings()}
+    notification: dict[str, NotificationSettings] = {}
 
     @field_validator("profile")
     @classmethod
@@ -178,6 +182,17 @@ class Settings(BaseSettings):
                 meant = f"; did you mean [ca.{similar[0]}]?" if similar else ""
                 said = f"no endpoint has a CA of that name{meant}"
                 raise settings_errors.Misplaced(said, "ca", name)
+        return self
+
+    @model_validator(mode="after")
+    def _check_notifications(self) -> Self:
+        for name, one in self.notification.items():
+            if not is_name(name):
+                said = "a name has 1 to 32 of a-z, 0-9 and - (and is not cgi-bin)"
+                raise settings_errors.Misplaced(said, "notification", name)
+            if unknown := set(one.endpoints) - self.endpoint.keys():
+                said = f"there is no endpoint {min(unknown)!r}"
+                raise settings_errors.Misplaced(said, "notification", name, "endpoints")
         return self
 
     @model_validator(mode="after")
@@ -265,6 +280,13 @@ class Settings(BaseSettings):
     def renewal_graces(self) -> dict[str, timedelta]:
         """Return how long each endpoint renews what has expired, by its name."""
         return {name: self.profile_of(name).renewal.grace for name in self.endpoint}
+
+    @property
+    def subscriptions(self) -> list[Subscription]:
+        """Return who is told of what."""
+        return [
+            one.subscription(name) for name, one in self.notification.items() if not one.disabled
+        ]
 
     def profile_of(self, endpoint: str) -> ProfileSettings:
         """Return the profile of an endpoint, with what the endpoint says otherwise."""
@@ -399,12 +421,13 @@ def _explain(where: str, error: ValidationError) -> str:
 def _known() -> tuple[list[str], dict[str, Collection[str]]]:
     """Return the settings that there are: those of the server, and those of sections."""
     # None of these is one to write there.
-    sections = ("directory", "endpoint", "ca", "intune", "profile")
+    sections = ("directory", "endpoint", "ca", "intune", "profile", "notification")
     names = [name for name in Settings.model_fields if name not in sections]
     keys = {
         "endpoint": EndpointSettings.model_fields,
         "ca": CASettings.model_fields,
         "intune": IntuneSettings.model_fields,
+        "notification": NotificationSettings.model_fields,
         **tables(ProfileSettings, "profile"),
         **authorization.tables(),
         **doors.tables(),

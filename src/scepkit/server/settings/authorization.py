@@ -12,7 +12,6 @@ from itertools import combinations
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal, Self, TypeAlias
-from urllib.parse import urlsplit
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -20,6 +19,7 @@ from scepkit.enrolment.challenges import MAX_LENGTH, MAX_SERVICE_LENGTH
 from scepkit.enrolment.challenges.one_time import SECRET_LENGTH
 from scepkit.enrolment.challenges.selection import ANY, Pattern
 from scepkit.server.settings.errors import EACH
+from scepkit.server.settings.service import ServiceSettings
 from scepkit.store.devices import DeviceColumn
 from scepkit.store.values import Door
 
@@ -216,47 +216,17 @@ class StaticRule(_ChallengeRule):
         return tuple(one.file for one in self.secrets)
 
 
-class WebhookRule(_ChallengeRule):
+class WebhookRule(_ChallengeRule, ServiceSettings):
     """Challenges that a service outside judges, which is asked by HTTP."""
 
     max_length: ClassVar[int] = MAX_SERVICE_LENGTH
 
     kind: Literal["webhook"]
     name: _Name
-    url: str
     dialect: Literal["scepkit", "smallstep"]
-    secret_file: Path
-    bearer_file: Path | None = None
     webhook_id: Annotated[str, Field(pattern=r"^[!-~]{0,100}$")] = ""
-    ca_file: Path | None = None
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
-    proxy: Annotated[str, Field(pattern=r"^(http://\S+)?$")] = ""
-    seconds: Annotated[float, Field(gt=0, le=60)] = 10
     failures: Annotated[int, Field(ge=1, le=1000)] = 5
     pause_seconds: Annotated[float, Field(gt=0, le=3600)] = 30
-
-    @field_validator("url")
-    @classmethod
-    def _is_safe(cls, value: str) -> str:
-        found = urlsplit(value)
-        is_here = found.hostname in ("127.0.0.1", "::1", "localhost")
-        if found.scheme != "https" and not (found.scheme == "http" and is_here):
-            raise ValueError("it has to be an https URL; http is for a service on this machine")
-        if not found.hostname or "@" in found.netloc or found.fragment or not value.isprintable():
-            raise ValueError("it has to name a host, and no user, password or fragment")
-        return value
-
-    @model_validator(mode="after")
-    def _belong_together(self) -> Self:
-        if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ValueError("tls_certificate and tls_key belong together")
-        return self
-
-    @property
-    def secret_files(self) -> tuple[Path, ...]:
-        """Return the files with what only this server and the service know."""
-        return tuple(one for one in (self.secret_file, self.bearer_file) if one is not None)
 
 
 class IntuneRule(_ChallengeRule):

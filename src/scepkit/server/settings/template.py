@@ -81,6 +81,9 @@ log = "auto"
 # Proxies whose X-Forwarded-For is believed: addresses and networks.
 # proxies = ["127.0.0.1", "::1"]
 
+# Who is told by webhook of what happens: a section [notification.NAME] with url and secret_file;
+# see docs/reference/notifications.md.
+
 # Devices reach this endpoint at /scep; [endpoint.vpn] would be reached at /scep/vpn.
 [endpoint.default]
 # Algorithms below AES and SHA-2, for devices that support nothing better: "sha1", "des3", and,

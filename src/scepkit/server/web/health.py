@@ -116,8 +116,14 @@ class Conditions:
         try:
             self.store.ping()
             yield from self._of_intune()
+            dead = self.store.dead_letters()
         except StoreError as error:
             yield State(Word.FAILING, error.message, error.hint)
+            return
+        for name, count in dead.items():
+            reason = f"{count} notifications of {name!r} could not be delivered and were given up"
+            hint = "scep admin outbox list --dead shows why; retry or drop them"
+            yield State(Word.DEGRADED, reason, hint)
 
     def _of_intune(self) -> Iterator[State]:
         """Look at the secrets by which Intune is asked, and at what it has still to be told.

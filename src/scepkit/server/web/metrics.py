@@ -1,8 +1,8 @@
 """Prometheus metrics: requests, their outcomes and durations, and what the database knows.
 
-The database knows of revocations, of the age of the CRLs and of challenges. Revocations and
-challenges also come from `scep admin`, whose process nobody scrapes, and CRLs from any worker, so
-counting in a process would miss most of them.
+The database knows of revocations, of the age of the CRLs, of challenges and of the outbox. Much of
+it also comes from `scep admin`, whose process nobody scrapes, and CRLs from any worker, so counting
+in a process would miss most of it.
 
 Labels take only values of ours, never a peer's, so that their number is bounded.
 """
@@ -26,7 +26,7 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import URL
@@ -96,6 +96,9 @@ UNSENT = Counter(
     ["outcome"],
 )
 
+NOTIFICATIONS = Counter(
+    "scep_notifications", "Tries to deliver an event.", ["notification", "result"]
+)
 INTUNE = Counter(
     "scep_intune_answers",
     "Answers of Intune: its code, or failed where there was none that could be used.",
@@ -110,7 +113,7 @@ INTUNE_SECRET = Gauge(
 
 _ALL = (
     *(REQUESTS, SECONDS, LEGACY, CMP, OCSP, API, FETCHES, DOORS, LOST, BOUNDS),
-    *(WAITING, WAITED, UNSENT, INTUNE, INTUNE_SECRET),
+    *(WAITING, WAITED, UNSENT, INTUNE, INTUNE_SECRET, NOTIFICATIONS),
 )
 
 
@@ -188,7 +191,8 @@ class RecordMetrics(Collector):
         try:
             if self._store is None:
                 self._store = self._open()
-            return [_revocations(self._store), *_crls(self._store), _challenges(self._store)]
+            found = [_revocations(self._store), *_crls(self._store), _challenges(self._store)]
+            return [*found, *_outbox(self._store)]
         except StoreError as error:
             log.warning("no metrics of the database", error=error.message, hint=error.hint)
             return []
@@ -234,3 +238,26 @@ def _crls(store: Store) -> Iterator[Metric]:
         since.add_metric(labels, state.this_update.timestamp())
         until.add_metric(labels, state.next_update.timestamp())
     yield from (number, since, until)
+
+
+def _outbox(store: Store) -> Iterator[Metric]:
+    length = GaugeMetricFamily(
+        "scep_outbox_length",
+        "Events that wait to be delivered, or could not be.",
+        labels=["notification", "state"],
+    )
+    oldest = GaugeMetricFamily(
+        "scep_outbox_oldest_timestamp_seconds",
+        "Time of the oldest event that waits to be delivered.",
+        labels=["notification"],
+    )
+    lost = CounterMetricFamily(
+        "scep_outbox_lost", "Events that were dropped undelivered.", labels=["notification"]
+    )
+    for name, queue in store.queues().items():
+        length.add_metric([name, "waiting"], queue.waiting)
+        length.add_metric([name, "dead"], queue.dead)
+        if queue.oldest is not None:
+            oldest.add_metric([name], queue.oldest.timestamp())
+        lost.add_metric([name], queue.lost)
+    yield from (length, oldest, lost)

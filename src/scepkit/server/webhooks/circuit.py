@@ -16,6 +16,10 @@ class Circuit:
         failures: how many in a row open it.
         pause: for how long nobody is let through then; after it one request tries.
         now: returns the time as an aware datetime.
+
+    Attributes:
+        is_failing: whether it is open; None until it has opened once or a request has succeeded.
+        reason: why the last request failed.
     """
 
     def __init__(self, failures: int, pause: timedelta, now: Callable[[], datetime]) -> None:
@@ -25,6 +29,8 @@ class Circuit:
         self._count = 0
         self._closed_until: datetime | None = None
         self._is_trying = False
+        self.is_failing: bool | None = None
+        self.reason = ""
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
@@ -38,13 +44,15 @@ class Circuit:
             self._begin_trying()
         try:
             yield
-        except ThirdPartyFailed:
+        except ThirdPartyFailed as error:
             self._count += 1
             if self._count >= self._most:
+                self.is_failing, self.reason = True, error.message
                 self._closed_until = self._now() + self._pause
             raise
         else:
             self._count, self._closed_until = 0, None
+            self.is_failing = False
         finally:
             if tries:
                 self._is_trying = False

@@ -15,6 +15,7 @@ from scepkit.enrolment.third_parties import No, Verdict, Yes
 from scepkit.errors import ThirdPartyFailed
 from scepkit.protocol.algorithms import is_rsa
 from scepkit.protocol.asn1 import strings
+from scepkit.server.webhooks.signing import signed
 
 if TYPE_CHECKING:
     from scepkit.enrolment.third_parties import Question
@@ -71,12 +72,7 @@ class Scepkit:
 
     def headers(self, question: Question, body: bytes, now: datetime) -> Mapping[str, str]:
         """Sign time and body together, so that nobody can send an old body as a new one."""
-        seconds = str(int(now.timestamp()))
-        signature = hmac.digest(self.key, seconds.encode() + b"." + body, "sha256").hex()
-        return {
-            "Scepkit-Delivery": question.id,
-            "Scepkit-Signature": f"t={seconds},v1={signature}",
-        }
+        return signed((self.key,), question.id, body, now)
 
     def verdict(self, question: Question, answer: bytes) -> Verdict:
         """Read an answer, which has to name the delivery that it is about."""

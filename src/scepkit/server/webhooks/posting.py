@@ -30,6 +30,7 @@ class Poster:
         seconds: for a whole exchange.
         proxy: the URL of an HTTP proxy; "" for none.
         authorization: the Authorization header; "" for none. Secret.
+        use: what needs it, as a sentence begins.
     """
 
     url: str
@@ -37,9 +38,10 @@ class Poster:
     seconds: float
     proxy: str = ""
     authorization: str = field(default="", repr=False)
+    use: str = "a rule of kind webhook"
 
     def __post_init__(self) -> None:
-        needed("aiohttp", "a rule of kind webhook")
+        needed("aiohttp", self.use)
 
     async def post(self, body: bytes, headers: Mapping[str, str]) -> bytes:
         """Return the body of the answer.
@@ -51,18 +53,35 @@ class Poster:
         Raises:
             ThirdPartyFailed: there is no answer, or none that says yes or no.
         """
+        return await self._asked(body, headers, reads=True)
+
+    async def deliver(self, body: bytes, headers: Mapping[str, str]) -> None:
+        """Post what needs no answer: a status of 2xx takes it, and no octet behind it is read.
+
+        Args:
+            body: JSON.
+            headers: more headers.
+
+        Raises:
+            ThirdPartyFailed: it was not taken, or nobody knows.
+        """
+        await self._asked(body, headers, reads=False)
+
+    async def _asked(self, body: bytes, headers: Mapping[str, str], *, reads: bool) -> bytes:
         import aiohttp
 
         try:
             async with asyncio.timeout(self.seconds):
-                return await self._exchange(aiohttp, body, headers)
+                return await self._exchange(aiohttp, body, headers, reads=reads)
         except TimeoutError as error:
             raise ThirdPartyFailed(f"no answer from {self._host} in {self.seconds:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             what = str(error)[:200] or type(error).__name__
             raise ThirdPartyFailed(f"no answer from {self._host}: {what}") from error
 
-    async def _exchange(self, aiohttp: Any, body: bytes, headers: Mapping[str, str]) -> bytes:
+    async def _exchange(
+        self, aiohttp: Any, body: bytes, headers: Mapping[str, str], *, reads: bool
+    ) -> bytes:
         own = {
             "Content-Type": "application/json",
             "Accept": "application/json",
@@ -92,12 +111,15 @@ class Poster:
                 proxy=self.proxy or None,
             ) as answer,
         ):
-            return await self._body(answer)
+            self._check(answer)
+            return await self._body(answer) if reads else b""
 
-    async def _body(self, answer: Any) -> bytes:
+    def _check(self, answer: Any) -> None:
         if answer.status not in _SUCCESS:
             redirect = ", a redirect, which is not followed" if answer.status in _REDIRECT else ""
             raise ThirdPartyFailed(f"{self._host} answers HTTP {answer.status}{redirect}")
+
+    async def _body(self, answer: Any) -> bytes:
         body = bytearray()
         async for chunk in answer.content.iter_chunked(_CHUNK):
             body += chunk

@@ -1,0 +1,57 @@
+"""A service outside that this server calls by HTTP: its place, and how each knows the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+class ServiceSettings(BaseModel):
+    """What all services have that are called by a webhook.
+
+    Attributes:
+        url: where it is.
+        secret_file: the file with the key of the signatures.
+        bearer_file: the file with a token that is sent along.
+        ca_file: the file with the certificates to trust; None for the system's.
+        tls_certificate: the file with the certificate to show; None for none.
+        tls_key: the file with its key.
+        proxy: the URL of an HTTP proxy; "" for none.
+        seconds: the time for a whole exchange.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str
+    secret_file: Path
+    bearer_file: Path | None = None
+    ca_file: Path | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    proxy: Annotated[str, Field(pattern=r"^(http://\S+)?$")] = ""
+    seconds: Annotated[float, Field(gt=0, le=60)] = 10
+
+    @field_validator("url")
+    @classmethod
+    def _is_safe(cls, value: str) -> str:
+        found = urlsplit(value)
+        is_here = found.hostname in ("127.0.0.1", "::1", "localhost")
+        if found.scheme != "https" and not (found.scheme == "http" and is_here):
+            raise ValueError("it has to be an https URL; http is for a service on this machine")
+        if not found.hostname or "@" in found.netloc or found.fragment or not value.isprintable():
+            raise ValueError("it has to name a host, and no user, password or fragment")
+        return value
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together")
+        return self
+
+    @property
+    def secret_files(self) -> tuple[Path, ...]:
+        """Return the files with what only this server and the service know."""
+        return tuple(one for one in (self.secret_file, self.bearer_file) if one is not None)
