@@ -182,6 +182,11 @@ def test_large_requests_at_once_are_bounded(api, token):
     problem(answer, "unavailable")
     api.service.bulks.release()
     assert api.post({"orders": [{}]}, token, target=BULK).status == 201
+    # Nothing of it is read while others are: who sends 64 MiB waits with them.
+    api.service.bulks.acquire()
+    unread = api.post(b"{", token, target=BULK, headers=[("content-type", "application/json")])
+    assert unread.status == 503
+    api.service.bulks.release()
     # What cannot be used leaves its place as well.
     assert api.post({"orders": 1}, token, target=BULK).status == 422
     assert api.post({"orders": [{}]}, token, target=BULK).status == 201

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -107,6 +108,29 @@ def _answers(door):
             return None
 
     return wait_until(ask, "the API answers again")
+
+
+def test_behind_a_proxy_that_does_tls(directory, serve):
+    """On this machine, in clear; and what it says of who asks counts."""
+    server = serve(configured(directory(), 'api = "127.0.0.1:0"', "api_tls = false"))
+    url = server.process.stdout.readline().split()[1]
+    assert url.startswith("http://127.0.0.1:")
+    assert not (server.directory / "api-tls.pem").exists()
+
+    def ask(**headers):
+        request = urllib.request.Request(f"{url}/health", headers=headers)
+        with (
+            contextlib.suppress(urllib.error.HTTPError),
+            urllib.request.urlopen(request, timeout=30) as answer,
+        ):
+            return answer.status
+        return None
+
+    named = {"X-Forwarded-For": "192.0.2.7"}
+    assert ask() == 200
+    assert ask(**named, **{"X-Forwarded-Proto": "https"}) == 200
+    assert ask(**named, **{"X-Forwarded-Proto": "http"}) is None
+    server.logged(event="api", peer="192.0.2.7", status=403)
 
 
 def test_the_api_takes_new_settings_and_files_over(directory, serve):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, TypeAlias
 
@@ -193,8 +193,16 @@ async def _order_of(request: Request, _token: Writer) -> dict[str, Any]:
     return await read_object(request, _MAX_OCTETS)
 
 
-async def _orders_of(request: Request, _token: Writer) -> dict[str, Any]:
-    return await read_object(request, batch.MAX_OCTETS)
+async def _orders_of(
+    request: Request, _token: Writer, service: ServiceOf
+) -> AsyncIterator[dict[str, Any]]:
+    """Read what may be large, and let a few do so at once: before it arrives, and until the end."""
+    if not service.bulks.acquire(blocking=False):
+        raise unavailable()
+    try:
+        yield await read_object(request, batch.MAX_OCTETS)
+    finally:
+        service.bulks.release()
 
 
 async def _reason_of(request: Request, _token: Writer) -> dict[str, Any]:
@@ -244,13 +252,8 @@ def mint_many(
     response: Response,
 ) -> SeveralMinted:
     """Make up to 100000 one-time challenges: all, or none if one of them cannot be made."""
-    if not service.bulks.acquire(blocking=False):
-        raise unavailable()
-    try:
-        orders = _read_many(fields, _defaults(service, endpoint))
-        made = _minted(request, response, service, endpoint, token, key, orders)
-    finally:
-        service.bulks.release()
+    orders = _read_many(fields, _defaults(service, endpoint))
+    made = _minted(request, response, service, endpoint, token, key, orders)
     return SeveralMinted(challenges=[_view_of_minted(one) for one in made])
 
 
