@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from api.desk import CHALLENGES, problem
+from scepkit.enrolment.challenges.orders import ChallengeOrder
+from scepkit.operations.minting import IdempotencyKey, KeyReused, mint_once
+from scepkit.store import Door
 from waiting import PATIENCE
 
 BULK = f"{CHALLENGES}/bulk"
@@ -87,6 +92,18 @@ def test_nothing_readable_is_stored(api, token, directory):
     for secret in (made["challenge"], "a-key-of-my-own", token):
         assert secret.encode() not in stored
     assert b"CN=a" in stored
+
+
+def test_without_the_token_nobody_works_a_secret_out(api, token):
+    """Not even who has the database, the server's key and the Idempotency-Key."""
+    keyed(api, {"subject": "CN=a"}, token)
+    (kept,) = api.service.store.tokens()
+    orders = [ChallengeOrder(timedelta(hours=1), "CN=a")]
+    how = {"door": Door.REST, "by": "a thief", "now": api.clock()}
+    for secret, is_found in ((token, True), (kept.prefix, False), (kept.digest.hex(), False)):
+        key = IdempotencyKey("order-17", kept.id, secret)
+        with contextlib.nullcontext() if is_found else pytest.raises(KeyReused, match="are gone"):
+            mint_once(api.service.challenges_of("default"), orders, key, **how)
 
 
 def test_a_challenge_that_was_taken_back_is_still_the_answer(api, token):
