@@ -191,7 +191,7 @@ def test_challenges_beside_approval(manual):
 def test_without_challenges(manual):
     """An endpoint without challenges takes no notice of one: IOS asks its users for it."""
     manual.use(rule=NoChallenge())
-    assert isinstance(manual.enrol("whatever").rep, Pending)
+    assert isinstance(manual.enrol("ohm-44-tulpe").rep, Pending)
 
 
 def test_renewals_do_not_wait(world):

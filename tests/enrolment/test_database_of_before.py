@@ -73,6 +73,6 @@ def test_a_request_that_waited(world):
 def test_the_first_request_again(world):
     """The request that waits is sent again: it is the same one, and no second one."""
     device, waiting = holder("waiting"), len(list(world.store.requests()))
-    again = devices.pkcs_req("wrong by now", to=world.ra, signer=device, transaction_id="waiting")
+    again = devices.pkcs_req("void-3P9X-Moos", to=world.ra, signer=device, transaction_id="waiting")
     assert world.ask(again, device).refusal[0] == "badRequest"
     assert len(list(world.store.requests())) == waiting

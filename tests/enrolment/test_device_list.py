@@ -56,7 +56,7 @@ def test_a_key_on_the_list_entitles_by_itself(world):
     first = world.ask(message)
     assert world.ask(message).certificate == first.certificate
     assert world.enrol(signer=stranger, transaction_id="b").refusal == REFUSAL
-    assert world.enrol("what a user typed", transaction_id="c").certificate
+    assert world.enrol("typed-by-7Q4K", transaction_id="c").certificate
     world.store.remove_devices(NAME, [1], by="alice", now=world.now)
     assert world.enrol(transaction_id="d").refusal == REFUSAL
     assert world.ask(message).certificate == first.certificate  # its lost reply, all the same

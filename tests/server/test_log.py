@@ -41,7 +41,7 @@ def test_json_lines(directory, serve, challenges):
     ids = forge.tlv(0x0C, FORGED.encode())
     message = devices.pkcs_req(good, to=ra, transaction_id="log")
     (other,) = challenges(path, subject="CN=other")
-    encoded = quote(base64.b64encode(devices.pkcs_req("guessed secret", to=ra)), safe="")
+    encoded = quote(base64.b64encode(devices.pkcs_req("guess-8F2M-Kern", to=ra)), safe="")
     for one in (
         message,
         message,
@@ -60,7 +60,7 @@ def test_json_lines(directory, serve, challenges):
     server.logged(outcome="HTTP 400", reason="unknown operation")
     assert server.stop() == 0
     text = server.log
-    for secret in (good, bound, unused, other, "guessed secret"):
+    for secret in (good, bound, unused, other, "guess-8F2M-Kern"):
         assert secret not in text
     logged = text.splitlines()[text.splitlines().index("stopped") - len(server.lines) : -1]
     assert [json.loads(line) for line in logged] == server.lines
