@@ -103,12 +103,12 @@ class Server:
         self.log_path = directory.with_name(f"{directory.name}.log")
         words = ["serve", "--dir", str(directory), "--port", "0", *map(str, arguments)]
         with self.log_path.open("ab") as log:
-            if within or terminal is not None:
+            if within or terminal == -1:
                 self.process = _started(words, within, log, terminal, environment(**env))
             else:
                 self.process = warm.start(
                     words,
-                    stderr=log,
+                    stderr=log if terminal is None else terminal,
                     env=environment(**env),
                     start_new_session=True,
                     customize=customize,

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from datetime import timedelta
 
 import pytest
 
 import postgresql
+import warm
 from enrolment import devices
 from scepkit.ca.directory import rotation
 from scepkit.ca.directory.founding import RA_VALIDITY
@@ -21,7 +21,7 @@ from scepkit.keys.passphrase import Passphrase, WrongPassphrase
 from scepkit.keys.pem import is_encrypted, read_key
 from scepkit.protocol.scep.messages import Success
 from scepkit.server import data_directory
-from server.live import SCEP, environment, scep
+from server.live import environment, scep
 from server.test_sub_ca import Operator
 from waiting import wait_until
 
@@ -52,13 +52,7 @@ class Keeper(Operator):
         """Begin to encrypt the keys, as a process of its own."""
         file = self.written(passphrase)
         command = (*("admin", "ca", "protect", "--dir", self.directory), "--new-passphrase-file")
-        return subprocess.Popen(
-            [*SCEP, *map(str, command), str(file)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(),
-        )
+        return warm.start([*command, file], env=environment())
 
     def settle(self, passphrase=None):
         """Write scep.toml, with the file of a passphrase in it."""

@@ -7,7 +7,6 @@ import http.client
 import json
 import socket
 import struct
-import sys
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -50,8 +49,8 @@ class Site:
         self._env = {"SCEP_DATABASE": url} if url else {}
 
     def start(self, parties, **env):
-        within = [sys.executable, str(SCRIPT), str(self.place), parties]
-        return self._serve(self.path, within=within, **self._env, **env)
+        given = {"PARTIES": parties, "PARTIES_AT": str(self.place)}
+        return self._serve(self.path, customize=SCRIPT, **self._env, **given, **env)
 
     def says(self, party, word):
         (self.place / f"{party}.says").write_text(word)

@@ -1,6 +1,7 @@
-"""Runs `scep serve` with third parties that are steered by files.
+"""Run in `scep serve` before it begins: gives it third parties that are steered by files.
 
-    with_third_parties.py DIRECTORY PARTIES COMMAND...
+PARTIES       their names
+PARTIES_AT    DIRECTORY of the files
 
 A party (`referee`, `issuer`, `teller`) appends what it is asked to DIRECTORY/PARTY.asked, then
 waits for DIRECTORY/PARTY.says, which holds `yes` or `no`. Behind `yes` there may be an answer, as
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -19,7 +21,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import keys
 from scepkit.ca.authority import Authority
-from scepkit.cli import main
 from scepkit.enrolment.answers import ServiceAnswer
 from scepkit.enrolment.third_parties import No, ThirdParties, Yes
 from scepkit.server import app, run
@@ -63,9 +64,8 @@ class OtherCA(Party):
         await self.word(f"withdraw {certificate.serial:x}")
 
 
-place, parties = Path(sys.argv[1]), sys.argv[2].split(",")
+place, parties = Path(os.environ["PARTIES_AT"]), os.environ["PARTIES"].split(",")
 made = {name: (OtherCA if name == "issuer" else Party)(place, name) for name in parties}
 given = {"default": ThirdParties(**made)}
 app.create = partial(app.create, third_parties=given)
 run.assemble = partial(run.assemble, third_parties=given)  # what is checked before the start
-sys.exit(main(sys.argv[sys.argv.index("serve") :]))
