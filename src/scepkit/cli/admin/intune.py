@@ -15,7 +15,7 @@ from scepkit.cli.admin.server_directory import (
     records_opened,
 )
 from scepkit.cli.help import Command, Group, examples
-from scepkit.errors import ThirdPartyFailed, UsageError
+from scepkit.errors import UsageError
 
 if TYPE_CHECKING:
     from scepkit.server.intune.registration import Registration
@@ -72,7 +72,9 @@ def try_out(
         registration = registration_of(settings, name)
     last = asyncio.run(_tried(registration, as_json=as_json))
     if last is not None and not last.is_good:
-        raise ThirdPartyFailed(f"{last.step}: {last.said}", hint=last.hint)
+        if not as_json:
+            terminal.error(f"{last.step}: {last.said}", last.hint)
+        raise typer.Exit(1)
 
 
 async def _tried(registration: Registration, *, as_json: bool) -> Finding | None:
@@ -82,8 +84,8 @@ async def _tried(registration: Registration, *, as_json: bool) -> Finding | None
     last = None
     async for last in trial(IntuneClient(registration)):
         if as_json:
-            terminal.json_data(
-                {"step": last.step, "good": last.is_good, "said": last.said, "hint": last.hint}
+            terminal.json_lines(
+                [{"step": last.step, "good": last.is_good, "said": last.said, "hint": last.hint}]
             )
         elif last.is_good:
             terminal.data(f"{last.step:<{_WIDTH}}  {terminal.escape(last.said)}")
