@@ -142,12 +142,16 @@ def _server(directory: Path) -> Iterator[tuple[int, int]]:
 
 
 def _cpu(pid: int) -> float:
-    """Return the CPU seconds of a process and its children, those that run included."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return sum(_own_cpu(one) for one in (str(pid), *children))
+    """Return the CPU seconds of a process and of all that it has started and that runs."""
+    children = [
+        int(child)
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        for child in (task / "children").read_text().split()
+    ]
+    return _own_cpu(pid) + sum(map(_cpu, children))
 
 
-def _own_cpu(pid: str) -> float:
+def _own_cpu(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 

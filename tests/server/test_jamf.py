@@ -474,6 +474,22 @@ def test_settings_that_leave_something_open_are_refused(tmp_path, text, said):
     assert said in refused.value.message
 
 
+def test_certificates_that_take_the_place_of_others_need_a_subject(directory):
+    path = directory()
+    profile = '[profile.one]\nextends = "device"\nsame_subject = "replace"\n'
+    text = f'[endpoint.default]\nprofile = "one"\n{profile}{TABLE}{CREDENTIAL}'
+    (path / "jamf.txt").write_text(SECRET)
+    (path / "jamf.txt").chmod(0o600)
+    (path / "scep.toml").write_text(text)
+    home = data_directory.prepare(path, now=datetime.now(UTC))
+    with Store.open(home.settings.database_url) as store:
+        with pytest.raises(SettingsError, match="jamf binds them to none"):
+            assemble(home, store)
+        (path / "scep.toml").write_text(f'{text}subject = "CN={{udid}}"\n')
+        home = data_directory.prepare(path, now=datetime.now(UTC))
+        assert assemble(home, store)["default"].jamf
+
+
 @pytest.mark.parametrize(
     ("content", "mode", "said"),
     [

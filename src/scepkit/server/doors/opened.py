@@ -95,7 +95,12 @@ def ndes_of(name: str, home: Home, store: Store, ca: x509.Certificate) -> NDESDo
     settings = home.settings.endpoint[name]
     if not settings.has_ndes_page:
         return None
-    _check_unbound(name, home, "the NDES page knows no subject", "mscep_admin, ndes")
+    _check_unbound(
+        name,
+        home,
+        "the NDES page knows no subject",
+        "leave mscep_admin and ndes out, or take another profile",
+    )
     form = {16: SecretForm.HEX16, 32: SecretForm.HEX32}[settings.ndes_length]
     return NDESDoor(
         challenges_of(home, store, name),
@@ -122,7 +127,12 @@ def jamf_of(name: str, home: Home, store: Store, files: EndpointFiles) -> JamfDo
     if settings is None:
         return None
     if not settings.subject:
-        _check_unbound(name, home, "jamf binds them to none", "set subject of jamf,")
+        _check_unbound(
+            name,
+            home,
+            "jamf binds them to none",
+            f"set subject in [endpoint.{name}.jamf], or take another profile",
+        )
     secret = files.secrets[settings.secret_file]
     if len(secret) < _LEAST_SECRET:
         raise SettingsError(
@@ -138,7 +148,7 @@ def jamf_of(name: str, home: Home, store: Store, files: EndpointFiles) -> JamfDo
     )
 
 
-def _check_unbound(name: str, home: Home, why: str, setting: str) -> None:
+def _check_unbound(name: str, home: Home, why: str, hint: str) -> None:
     """Refuse a door whose challenges would have to be bound to a subject.
 
     Raises:
@@ -146,9 +156,4 @@ def _check_unbound(name: str, home: Home, why: str, setting: str) -> None:
     """
     said = replacing(home.settings, name)
     if said:
-        raise SettingsError(
-            f"{said}; {why}",
-            hint=f"{setting} or another profile"
-            if setting.startswith("set")
-            else f"leave {setting} out, or take another profile",
-        )
+        raise SettingsError(f"{said}; {why}", hint=hint)
