@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from datetime import UTC, datetime
 
@@ -64,7 +65,9 @@ def test_it_is_sealed_in_its_file(home, scep, logged):
     assert "sealed the challenge in" in err
     assert SECRET not in file.read_text() + err
     assert file.stat().st_mode & 0o777 == 0o600
-    assert "is sealed already" in scep("admin", "challenge", "seal", file, "--dir", path)[2]
+    _, out, err = scep("admin", "challenge", "seal", file, "--dir", path, "--json")
+    assert json.loads(out) == {"file": str(file), "result": "unchanged"}
+    assert "is sealed already" in err
     logged.clear()
     again = endpoint_files.read_all(home.settings, home.read_challenge_key)
     assert again == files

@@ -12,6 +12,7 @@ from scepkit.cli import terminal
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
     DirectoryOption,
+    JsonOption,
     records_opened,
 )
 from scepkit.cli.help import Command, examples
@@ -46,6 +47,7 @@ def seal(
         ),
     ],
     *,
+    as_json: JsonOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
     """Encrypt a static challenge under the server's challenge.key, in the file itself.
@@ -60,12 +62,16 @@ def seal(
 
         if str(file) == "-":
             challenge = _checked(sys.stdin.buffer.read(_MOST).split(b"\n", 1)[0].rstrip(b"\r"))
-            terminal.data(seal(challenge, home.challenge_key))
+            line = seal(challenge, home.challenge_key)
+            if as_json:
+                terminal.json_data({"sealed": line})
+            else:
+                terminal.data(line)
             return
         path = _path(home, file)
         text = _content(path)
         if is_sealed(text):
-            terminal.say(f"{path} is sealed already")
+            _tell(path, "unchanged", f"{path} is sealed already", as_json=as_json)
             return
         line = seal(text, home.challenge_key)
         with refusals(f"cannot write {path}"):
@@ -73,7 +79,14 @@ def seal(
             write_file(
                 path, line.encode() + b"\n", mode=0o600, owner=(status.st_uid, status.st_gid)
             )
-        terminal.say(f"sealed the challenge in {path}; a copy of the old file still shows it")
+    said = f"sealed the challenge in {path}; a copy of the old file still shows it"
+    _tell(path, "sealed", said, as_json=as_json)
+
+
+def _tell(path: Path, result: str, said: str, *, as_json: bool) -> None:
+    if as_json:
+        terminal.json_data({"file": str(path), "result": result})
+    terminal.say(said)
 
 
 def _path(home: Home, file: Path) -> Path:

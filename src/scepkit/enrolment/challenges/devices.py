@@ -85,7 +85,7 @@ def _shown(facts: Mapping[DeviceColumn, bytes | str]) -> str:
 
 def _not_listed(reason: str) -> BadRequest:
     error = refused(reason)
-    error.hint = "look at the list: scep admin devices list"
+    error.hint = "put the device on the endpoint's list, if it belongs there"
     return error
 
 
