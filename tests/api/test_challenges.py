@@ -211,12 +211,30 @@ def test_a_list_comes_page_by_page(api, token):
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=1001", "limit=x", "after=0", "after=99999999999999999"]
+    "query",
+    [
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "after=0",
+        "after=99999999999999999",
+        "label=a%00b",
+        "subject=%00",
+    ],
 )
 def test_a_page_that_cannot_be(api, token, query):
     answer = api.ask(f"{CHALLENGES}?{query}", token=token)
     assert answer.status == 422
     problem(answer, "invalid")
+
+
+@pytest.mark.parametrize("digits", [19, 5000])
+def test_a_number_of_more_digits_than_python_reads_is_none(api, token, digits):
+    answer = api.ask(f"{CHALLENGES}/{'1' * digits}", token=token)
+    assert answer.status == 404
+    problem(answer, "not-found")
+    # Nor is it a fault of the server when a stranger sends it.
+    assert api.ask(f"{CHALLENGES}/{'1' * digits}").status == 404
 
 
 def test_a_challenge_is_taken_back(api, token):

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.convertors import IntegerConvertor, register_url_convertor
 
 from scepkit.enrolment.challenges import batch
 from scepkit.enrolment.challenges.orders import MAX_LABEL, MAX_USES, ChallengeOrder, MintedChallenge
@@ -31,7 +32,17 @@ _LIFETIME = timedelta(hours=1)
 _MAX_OCTETS = 256 * 1024
 _MAX_REASON = 1000
 _LARGEST = 999_999_999  # of the numbers of challenges
+_TEXT = "^[^\\x00]*$"  # PostgreSQL has no NUL in texts, and refuses to look for one
 _PAGE, _MOST = 100, 1000
+
+
+class _NumberConvertor(IntegerConvertor):
+    """Reads a number in a path, of no more digits than Python makes a number of."""
+
+    regex = "[0-9]{1,18}"
+
+
+register_url_convertor("number", _NumberConvertor())
 
 router = APIRouter(
     prefix="/endpoints/{endpoint}/challenges",
@@ -265,10 +276,12 @@ def listing(
     *,
     unspent: Annotated[bool, Query(description="Only those that can still be used.")] = False,
     label: Annotated[
-        str | None, Query(max_length=MAX_LABEL, description="Only this exact label.")
+        str | None,
+        Query(max_length=MAX_LABEL, pattern=_TEXT, description="Only this exact label."),
     ] = None,
     subject: Annotated[
-        str | None, Query(max_length=4096, description="Only subjects with this text.")
+        str | None,
+        Query(max_length=4096, pattern=_TEXT, description="Only subjects with this text."),
     ] = None,
     after: Annotated[
         int | None, Query(ge=1, le=_LARGEST, description="`next` of the page before.")
@@ -293,7 +306,7 @@ def listing(
     return ChallengePage(challenges=[_view(one, now) for one in page], next=more)
 
 
-@router.get("/{number:int}", summary="Show a challenge")
+@router.get("/{number:number}", summary="Show a challenge")
 def show(
     endpoint: EndpointName, number: Number, _token: Reader, service: ServiceOf
 ) -> ChallengeView:
@@ -302,7 +315,7 @@ def show(
 
 
 @router.post(
-    "/{number:int}/void",
+    "/{number:number}/void",
     summary="Void a challenge",
     responses=described(400, 409, 413, 415),
     openapi_extra=_body(Reason, is_needed=False),
