@@ -145,7 +145,7 @@ def test_kills_at_any_moment_lose_no_certificate_and_make_no_second_one(site):
     site.start()
     rng, given = random.Random(19), {}
     for number in range(30):
-        message = site.request(f"device{number % 5}", transaction_id=f"{number}")
+        message = site.request(transaction_id=f"{number}")
         thread = site.in_the_background(message)
         time.sleep(rng.uniform(0, 0.3))
         site.server.kill()
