@@ -139,6 +139,7 @@ def remove(
     name: Name,
     *,
     reason: ReasonOption = "",
+    as_json: JsonOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
     """Remove an account: from now on it gets no challenges.
@@ -149,6 +150,8 @@ def remove(
         from scepkit.server.data_directory import utc_now
 
         store.remove_ndes_account(name, by=who(), now=utc_now(), reason=reason)
+    if as_json:
+        terminal.json_data({"name": name, "result": "removed"})
     terminal.say(f"removed {name}")
 
 
