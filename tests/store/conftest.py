@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from sqlalchemy import make_url
 
 import postgresql
 from scepkit.store import Store
@@ -35,12 +37,34 @@ def cluster():
         yield server
 
 
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """Return an SQLite file that has its tables already, to be copied."""
+    made = tmp_path_factory.mktemp("prepared") / "scep.db"
+    Store.open(f"sqlite:///{made}").close()
+    return made
+
+
+@pytest.fixture(scope="session")
+def template(cluster):
+    """Return the name of such a database, to be copied by PostgreSQL."""
+    with cluster.fresh_database() as url:
+        Store.open(url).close()
+        yield make_url(url).database
+
+
 @pytest.fixture
 def url(database, path, request):
+    """Return the URL of a database: empty, or with its tables where the test has a store of it."""
+    has_tables = "store" in request.fixturenames
     if database == "sqlite":
+        if has_tables:
+            shutil.copyfile(request.getfixturevalue("prepared"), path)
+            path.chmod(0o600)
         yield f"sqlite:///{path}"
         return
-    with request.getfixturevalue("cluster").fresh_database() as fresh:
+    options = f"TEMPLATE {request.getfixturevalue('template')}" if has_tables else ""
+    with request.getfixturevalue("cluster").fresh_database(options) as fresh:
         yield fresh
 
 
