@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import socket
+import threading
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
@@ -183,6 +185,39 @@ def test_nobody_there():
         url = service.url
     with pytest.raises(ThirdPartyFailed, match=r"no answer from 127\.0\.0\.1"):
         judged(question(), webhook(url))
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 407 \x1b[31mwho?\r\nContent-Length: 0\r\n\r\n", "407, ?[31mwho?"),
+        (b"SMTP\r\n\r\n", "400, Bad status line: Expected HTTP/"),
+    ],
+)
+def test_passwords_in_urls_are_not_told_with_what_is_wrong(answer, said):
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        port = proxy.getsockname()[1]
+        thread = threading.Thread(target=_answer_once, args=(proxy, answer))
+        thread.start()
+        hook = webhook(
+            "https://mdm.example/scep?token=abcdefghij",
+            context=tls_context(None, None, None),
+            proxy=f"http://us:0123456789@127.0.0.1:{port}",
+        )
+        with pytest.raises(ThirdPartyFailed) as caught:
+            judged(question(), hook)
+        thread.join()
+    assert said in caught.value.message
+    assert "token" not in caught.value.message
+    assert "0123456789" not in caught.value.message
+    assert caught.value.message.isprintable()
+
+
+def _answer_once(listener, answer):
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(65536)
+        connection.sendall(answer)
 
 
 def test_the_proxy_of_the_environment_is_not_asked(monkeypatch):

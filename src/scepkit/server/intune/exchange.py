@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from scepkit.ca.profiles.extras import needed
 from scepkit.errors import ThirdPartyFailed
+from scepkit.server.webhooks.posting import fault_of
 
 if TYPE_CHECKING:
     from scepkit.server.intune.registration import Registration
@@ -126,8 +127,7 @@ async def exchange(
         said = f"no answer from {host} in {registration.seconds:g} s"
         raise Unreachable(said) from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        what = line(str(error)) or type(error).__name__
-        raise Unreachable(f"no answer from {host}: {what}") from error
+        raise Unreachable(f"no answer from {host}: {fault_of(error)}") from error
 
 
 async def _exchange(

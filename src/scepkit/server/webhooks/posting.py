@@ -16,6 +16,7 @@ MAX_ANSWER = 64 * 1024
 """The octets that an answer may have."""
 
 _CHUNK = 16 * 1024
+_SHOWN = 200  # characters of what is wrong
 _SUCCESS = range(200, 300)
 _REDIRECT = range(300, 400)
 
@@ -76,8 +77,7 @@ class Poster:
         except TimeoutError as error:
             raise ThirdPartyFailed(f"no answer from {self._host} in {self.seconds:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            what = str(error)[:200] or type(error).__name__
-            raise ThirdPartyFailed(f"no answer from {self._host}: {what}") from error
+            raise ThirdPartyFailed(f"no answer from {self._host}: {fault_of(error)}") from error
 
     async def _exchange(
         self, aiohttp: Any, body: bytes, headers: Mapping[str, str], *, reads: bool
@@ -130,6 +130,28 @@ class Poster:
     @property
     def _host(self) -> str:
         return urlsplit(self.url).netloc
+
+
+def fault_of(error: Exception) -> str:
+    """Return what is wrong with an exchange, in one line, for log and outbox.
+
+    aiohttp's text of an answer that it cannot use ends in a URL: that of the service, whose query
+    may have a token, or that of the proxy with its password.
+
+    Args:
+        error: what aiohttp or the system raised.
+    """
+    import aiohttp
+
+    match error:
+        case aiohttp.ClientResponseError():
+            text = f"{error.status}, {error.message}"
+        case aiohttp.InvalidURL():
+            text = "the URL cannot be used"
+        case _:
+            text = str(error) or type(error).__name__
+    shown = " ".join(text.split())[:_SHOWN]
+    return "".join(one if one.isprintable() else "?" for one in shown)
 
 
 def tls_context(ca: str | None, certificate: str | None, key: str | None) -> ssl.SSLContext:
