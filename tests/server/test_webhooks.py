@@ -367,6 +367,25 @@ def test_a_service_that_fails_is_left_alone():
     attempt(circuit)
 
 
+@pytest.mark.parametrize(("status", "is_left_alone"), [(404, False), (422, False), (401, True)])
+def test_requests_that_a_service_does_not_take_leave_it_to_the_others(status, is_left_alone):
+    """Anybody may send a challenge that no service knows, and some answer that with an error."""
+
+    def answer(asked):
+        return allow(asked) if len(service.asked) > 3 else (status, {}, b"")
+
+    with Service(answer) as service:
+        hook = webhook(service.url, failures=3)
+        for _ in range(3):
+            with pytest.raises(ThirdPartyFailed, match=f"answers HTTP {status}"):
+                judged(question(), hook)
+        if is_left_alone:
+            with pytest.raises(ThirdPartyFailed, match="left alone"):
+                judged(question(), hook)
+        else:
+            assert judged(question(), hook) == Yes()
+
+
 def test_a_trial_that_is_given_up_is_followed_by_another_one():
     clock = Clock()
     circuit = Circuit(1, timedelta(seconds=30), clock)

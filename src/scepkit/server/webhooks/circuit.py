@@ -9,8 +9,15 @@ from datetime import datetime, timedelta
 from scepkit.errors import ThirdPartyFailed
 
 
+class RequestNotTaken(ThirdPartyFailed):
+    """A service is there, and makes nothing of this request; it may be a stranger's."""
+
+
 class Circuit:
     """Counts failures of a service in a row; for one event loop.
+
+    Requests that the service does not take count neither way: else a stranger could have a service
+    left alone, and all devices with it, by sending what it answers with an error.
 
     Args:
         failures: how many in a row open it.
@@ -44,6 +51,8 @@ class Circuit:
             self._begin_trying()
         try:
             yield
+        except RequestNotTaken:
+            raise
         except ThirdPartyFailed as error:
             self._count += 1
             if self._count >= self._most:

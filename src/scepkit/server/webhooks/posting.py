@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from scepkit.ca.profiles.extras import needed
 from scepkit.errors import SettingsError, ThirdPartyFailed
+from scepkit.server.webhooks.circuit import RequestNotTaken
 
 MAX_ANSWER = 64 * 1024
 """The octets that an answer may have."""
@@ -19,6 +20,8 @@ _CHUNK = 16 * 1024
 _SHOWN = 200  # characters of what is wrong
 _SUCCESS = range(200, 300)
 _REDIRECT = range(300, 400)
+# The statuses that are about what was sent, and not about who sent it, how often, or the service.
+_NOT_TAKEN = frozenset({400, 404, 406, 409, 410, 413, 415, 422})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,8 @@ class Poster:
     def _check(self, answer: Any) -> None:
         if answer.status not in _SUCCESS:
             redirect = ", a redirect, which is not followed" if answer.status in _REDIRECT else ""
-            raise ThirdPartyFailed(f"{self._host} answers HTTP {answer.status}{redirect}")
+            failed = RequestNotTaken if answer.status in _NOT_TAKEN else ThirdPartyFailed
+            raise failed(f"{self._host} answers HTTP {answer.status}{redirect}")
 
     async def _body(self, answer: Any) -> bytes:
         body = bytearray()
