@@ -221,6 +221,28 @@ def test_two_devices_in_one_event_are_none(opened):
     assert not stored_challenges(path)
 
 
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"<event>" + b"<a/>" * 10_000 + b"</event>", "text/xml"),
+        (b"{" + b",".join([b'"a":1'] * 10_000) + b"}", "application/json"),
+    ],
+)
+def test_a_name_that_is_there_ten_thousand_times_is_gathered_in_one_list(monkeypatch, body, kind):
+    """A list for each of them would hold the event loop for a third of a second."""
+    made = []
+
+    class Several(jamf_event._Several):
+        def __init__(self, values):
+            made.append(self)
+            super().__init__(values)
+
+    monkeypatch.setattr(jamf_event, "_Several", Several)
+    with pytest.raises(HTTPRefused):
+        jamf_event.read(body, kind)
+    assert [len(one) for one in made] == [10_000]
+
+
 def test_without_a_rule_a_device_that_nobody_names_gets_one(opened):
     server, path = opened()
     (answer,) = run(server, post(event(None)))

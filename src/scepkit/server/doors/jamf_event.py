@@ -89,16 +89,17 @@ def _gathered(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object in which a name that is there twice has a list of its values."""
     found: dict[str, Any] = {}
     for name, value in pairs:
-        found[name] = _Several([*_each(found[name]), value]) if name in found else value
+        if name not in found:
+            found[name] = value
+        elif isinstance(found[name], _Several):
+            found[name].append(value)
+        else:
+            found[name] = _Several([found[name], value])
     return found
 
 
 class _Several(list[Any]):
     """The values of a name that is there several times."""
-
-
-def _each(value: Any) -> list[Any]:
-    return value if isinstance(value, _Several) else [value]
 
 
 class _Elements:
