@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+import forge
 import keys
+from der import seq
 from interop import devices
 from interop.ndes import NDES
 from interop.test_openssl import (
@@ -209,7 +211,7 @@ class TestWindows:
     @pytest.mark.rfc("P-38")
     @pytest.mark.parametrize("layout", ["default", "single"])
     def test_enrols(self, server, openssl, key, opened, layout):
-        """`message=default` is no CA's name and is ignored; OAEP is opened like PKCS #1 v1.5."""
+        """`message=default` is no CA's name and is ignored; OAEP is answered with OAEP."""
         serving = server(layout)
         ca = "/scep/pkiclient.exe?operation=GetCACert&message=default"
         assert devices.say(serving.url, devices.by_get(ca)).status.endswith(" 200 OK")
@@ -217,6 +219,8 @@ class TestWindows:
         target = "/scep/pkiclient.exe?operation=PKIOperation"
         answer = devices.say(serving.url, devices.by_post(target, message))
         certificate = opened(serving, answer)
+        wrap = forge.body_of(forge.content_of(answer.body))[1][0][2]
+        assert wrap.der() == forge.algorithm(forge.RSAES_OAEP, seq())
         assert openssl.facts(certificate, "-subject") == "subject=CN=device\n"
 
 

@@ -17,6 +17,7 @@ import keys
 from scepkit.errors import FailInfo
 from scepkit.protocol.algorithms import AES128, AES192, AES256, DES, DES3, DIGESTS
 from scepkit.protocol.cms import signed
+from scepkit.protocol.cms.key_transport import OAEP_SHA256
 from scepkit.protocol.scep import pkimessage
 from scepkit.protocol.scep.attributes import Attributes, MessageType, TransactionID
 from scepkit.protocol.scep.messages import Failure, GetCert, Pending, Success
@@ -137,7 +138,7 @@ def test_a_reply(reply, name, nonce, time, signer, digest, cipher, oaep):
         recipient=DEVICE.certificate,
         cipher=CIPHERS[cipher],
         random=known(),
-        oaep=oaep,
+        oaep=OAEP_SHA256 if oaep else None,
         signing_time=time,
     )
     content = checked(ours, signer)

@@ -31,6 +31,7 @@ from scepkit.protocol.algorithms import (
 from scepkit.protocol.cms import enveloped, key_agreement, pbkdf2
 from scepkit.protocol.cms import recipients as _recipients
 from scepkit.protocol.cms.enveloped import Envelope
+from scepkit.protocol.cms.key_transport import OAEP_SHA256
 from scepkit.protocol.scep import pkimessage
 from scepkit.protocol.scep.attributes import TransactionID
 from scepkit.protocol.scep.messages import CertPoll, Failure, Pending, PKCSReq, Success
@@ -127,8 +128,8 @@ def test_single_des_does_not_go_with_key_agreement():
 
 @pytest.mark.rfc("P-23")
 def test_oaep_is_emitted_on_request(openssl):
-    """RSAES-OAEP with SHA-256 can be had by profile."""
-    message = seal(keys.ra(), oaep=True)
+    """RSAES-OAEP with SHA-256 can be had from the library."""
+    message = seal(keys.ra(), oaep=OAEP_SHA256)
     assert recipient_of(message)[2][0].der() == oid(forge.RSAES_OAEP)
     assert openssl.decrypt(message, keys.ra()) == b"content"
     assert opens(message, keys.ra()) == b"content"

@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import padding
 
 import forge
 import keys
@@ -569,6 +570,58 @@ def test_the_reply_mirrors_the_requests_algorithms(digest, cipher):
     reply = pair.ask(forge.request(digest=digest, cipher=cipher)).body
     assert isinstance(pair.read_reply(reply), Success)
     assert algorithms_of(reply) == (forge.DIGESTS[digest][0], forge.CIPHERS[cipher][0])
+
+
+def explicit(digest: str, mask: str) -> bytes:
+    """Return OAEP parameters in DER, where SHA-1 is left out as the default."""
+    parts = []
+    if digest != "sha1":
+        parts.append(tlv(0xA0, forge.algorithm(forge.DIGESTS[digest][0])))
+    if mask != "sha1":
+        of_mask = forge.algorithm(forge.DIGESTS[mask][0])
+        parts.append(tlv(0xA1, forge.algorithm(forge.MGF1, of_mask)))
+    return seq(*parts)
+
+
+def wrapped(pair, device, **how):
+    """Return the algorithm that wraps the key of a reply, and the key as it is encrypted."""
+    content = forge.envelope(forge.csr(device.key), **how)
+    reply = pair.ask(forge.request(content=content, signer=device)).body
+    info = forge.body_of(forge.content_of(reply))[1][0]
+    return info[2].der(), info[3].content
+
+
+@pytest.mark.rfc("P-23", "P-24")
+@pytest.mark.parametrize(
+    ("oaep", "parameters", "mirrored"),
+    [
+        (("sha1", "sha1"), None, ("sha1", "sha1")),
+        (("sha1", "sha1"), b"", ("sha1", "sha1")),
+        (("sha256", "sha256"), None, ("sha256", "sha256")),
+        (("sha1", "sha256"), None, ("sha1", "sha256")),
+        (("sha512", "sha1"), None, ("sha512", "sha1")),
+        (("sha256", "sha256"), only_hash("sha256"), ("sha256", "sha256")),
+        (("sha256", "sha1"), only_hash("sha256"), ("sha256", "sha256")),
+    ],
+)
+def test_the_reply_is_wrapped_as_the_request_was(pair, oaep, parameters, mirrored):
+    """Who uses RSAES-OAEP gets it, with the same digests; without a mask, as both ways read it."""
+    device = keys.device()
+    algorithm, encrypted = wrapped(pair, device, oaep=oaep, oaep_parameters=parameters)
+    assert algorithm == forge.algorithm(forge.RSAES_OAEP, explicit(*mirrored))
+    hash_, mask = (forge.DIGESTS[one][1]() for one in mirrored)
+    scheme = padding.OAEP(padding.MGF1(mask), hash_, None)
+    assert len(device.key.decrypt(encrypted, scheme)) == 16
+
+
+@pytest.mark.rfc("P-23")
+def test_what_is_for_others_is_not_mirrored(pair):
+    """Of several RecipientInfos ours says what the sender can do."""
+    cek = bytes(16)
+    other = forge.recipient_info(keys.certify("other", keys.rsa_key("other")), cek, oaep=GO)
+    ours = forge.recipient_info(keys.ra(), cek)
+    algorithm, _ = wrapped(pair, keys.device(), cek=cek, recipients=[other, ours])
+    assert algorithm == forge.algorithm(forge.RSA_ENCRYPTION)
 
 
 @pytest.mark.rfc("P-24")

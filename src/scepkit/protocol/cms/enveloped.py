@@ -42,6 +42,7 @@ from scepkit.protocol.asn1.skeleton import Skeleton
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import key_agreement as _key_agreement
 from scepkit.protocol.cms import key_transport, password_recipient, recipients
+from scepkit.protocol.cms.key_transport import OAEP
 from scepkit.protocol.cms.pbkdf2 import MAX_ITERATIONS
 from scepkit.protocol.cms.recipients import KEY_AGREEMENT, KEY_TRANSPORT, PASSWORD
 from scepkit.protocol.cms.signed import CONTENT_INFO, DATA, Credential
@@ -263,6 +264,19 @@ class Envelope:
             return None
         return credential
 
+    def oaep(self, credentials: Sequence[Credential]) -> OAEP | None:
+        """Say which RSAES-OAEP it uses for a key of ours, without opening it.
+
+        Returns:
+            None when it uses another way, is no envelope, or is addressed to none of them.
+        """
+        if isinstance(self._read, Malformed):
+            return None
+        try:
+            return recipients.oaep(self._read.recipients, credentials)
+        except (Malformed, BadAlg):
+            return None
+
     def needs_password(self, credentials: Sequence[Credential]) -> bool:
         """Say whether it takes a password to open it, without opening it.
 
@@ -338,7 +352,7 @@ def seal(
     *,
     password: str | None = None,
     key_agreement: bool = False,
-    oaep: bool = False,
+    oaep: OAEP | None = None,
 ) -> bytes:
     """Return EnvelopedData for one recipient (RFC 8894 section 3.1).
 
@@ -349,7 +363,7 @@ def seal(
         random: returns that many unpredictable octets.
         password: opens it in place of a key that cannot encrypt; not used for RSA keys.
         key_agreement: whether an EC key without a password may get key agreement.
-        oaep: whether RSA keys get RSAES-OAEP with SHA-256, not RSAES-PKCS1-v1_5.
+        oaep: for RSA keys, in place of RSAES-PKCS1-v1_5.
 
     Raises:
         BadAlg: nothing can be encrypted to the recipient's key.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import field
 from functools import reduce
 from operator import or_
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
@@ -33,7 +33,40 @@ from scepkit.protocol.value import value
 _WRITTEN = Skeleton(
     *(der.SEQUENCE, der.INTEGER_0, (der.SEQUENCE, ..., ...), ..., (der.OCTET_STRING, ...))
 )
-_PKCS1_V15 = (padding.PKCS1v15(),)
+_PKCS1_V15 = padding.PKCS1v15()
+
+
+class OAEP(NamedTuple):
+    """RSAES-OAEP (RFC 8017 section 7.1).
+
+    Attributes:
+        hash: its digest.
+        mask: the digest of MGF1.
+    """
+
+    hash: Digest
+    mask: Digest
+
+    @property
+    def padding(self) -> padding.OAEP:
+        """Return the padding of its messages."""
+        mask = padding.MGF1(self.mask.primitive)
+        return padding.OAEP(mask, self.hash.primitive, label=None)
+
+    @property
+    def algorithm(self) -> bytes:
+        """Return its AlgorithmIdentifier, DER: SHA-1, the default, is left out (RFC 4055)."""
+        parts = []
+        if self.hash is not SHA1:
+            parts.append(der.tagged(0, der.algorithm(self.hash.oid)))
+        if self.mask is not SHA1:
+            mask = der.algorithm(MGF1, der.algorithm(self.mask.oid))
+            parts.append(der.tagged(1, mask))
+        return der.algorithm(RSAES_OAEP, der.sequence(*parts))
+
+
+OAEP_SHA256 = OAEP(SHA256, SHA256)
+"""RSAES-OAEP with SHA-256 throughout."""
 
 
 @value()
@@ -82,23 +115,37 @@ def read(algorithm: AlgorithmIdentifier, encrypted: bytes, key: PrivateKey) -> K
         Malformed: the algorithm's parameters cannot be read.
         BadAlg: the key is not RSA, or the algorithm is unknown.
     """
-    schemes = _schemes(algorithm)
+    schemes = tuple(_PKCS1_V15 if one is None else one.padding for one in _ways(algorithm))
     if not decrypts(key):
         raise BadAlg("key transport is not for the key of the certificate that it names")
     return KeyTransport(key, schemes, encrypted)
 
 
-def write(cek: bytes, recipient: Certificate, key: rsa.RSAPublicKey, *, oaep: bool) -> bytes:
+def oaep(algorithm: AlgorithmIdentifier) -> OAEP | None:
+    """Return the RSAES-OAEP that answers an algorithm; None for RSAES-PKCS1-v1_5.
+
+    Where the algorithm can be read in two ways, both readers understand what this writes.
+
+    Raises:
+        Malformed: the algorithm's parameters cannot be read.
+        BadAlg: the algorithm is unknown.
+    """
+    return _ways(algorithm)[-1]
+
+
+def write(cek: bytes, recipient: Certificate, key: rsa.RSAPublicKey, *, oaep: OAEP | None) -> bytes:
     """Return a KeyTransRecipientInfo.
 
     Args:
         cek: the content-encryption key.
         recipient: is named by issuer and serial number as it writes them.
         key: the recipient's.
-        oaep: RSAES-OAEP with SHA-256 in place of RSAES-PKCS1-v1_5.
+        oaep: in place of RSAES-PKCS1-v1_5; 2048 bits are enough for each.
     """
-    algorithm, scheme = _OURS_OAEP if oaep else _OURS
-    encrypted = key.encrypt(cek, scheme)
+    if oaep is not None:
+        algorithm, encrypted = oaep.algorithm, key.encrypt(cek, oaep.padding)
+    else:
+        algorithm, encrypted = _PKCS1_V15_DER, key.encrypt(cek, _PKCS1_V15)
     return _WRITTEN.write(recipient.issuer, recipient.serial_number, algorithm, encrypted)
 
 
@@ -117,25 +164,25 @@ def _combined(readings: Sequence[bytes], size: int) -> bytes:
     return combined[2 : 2 + int.from_bytes(combined[:2], "big")]
 
 
-def _schemes(algorithm: AlgorithmIdentifier) -> tuple[padding.AsymmetricPadding, ...]:
-    """Return the paddings that an algorithm may mean, one but for what Go's libraries send.
+def _ways(algorithm: AlgorithmIdentifier) -> tuple[OAEP | None, ...]:
+    """Return what an algorithm may mean, one thing but for what Go's libraries send.
 
     Those name a digest and no maskGenAlgorithm, which is MGF1 with SHA-1 (RFC 4055 section 4.1),
     and use MGF1 with that digest.
     """
     if algorithm.oid == RSA_ENCRYPTION:
-        return _PKCS1_V15
+        return (None,)
     if algorithm.oid != RSAES_OAEP:
         oid = algorithm.oid.dotted_string
         raise BadAlg(f"key-transport algorithm {oid} is not supported")
     if algorithm.parameters in (None, der.NULL):
-        return (_oaep(SHA1, SHA1),)
+        return (OAEP(SHA1, SHA1),)
     params = ber.decode(types.RSAESOAEPParams, algorithm.parameters, "RSAES-OAEP-params")
     digest_ = _oaep_digest(params.hashAlgorithm)
     mask = _oaep_digest(signatures.mask_digest(params.maskGenAlgorithm))
     if params.maskGenAlgorithm is None and digest_ is not SHA1:
-        return _oaep(digest_, SHA1), _oaep(digest_, digest_)
-    return (_oaep(digest_, mask),)
+        return OAEP(digest_, SHA1), OAEP(digest_, digest_)
+    return (OAEP(digest_, mask),)
 
 
 def _oaep_digest(algorithm: types.AlgorithmIdentifier | None) -> Digest:
@@ -145,19 +192,4 @@ def _oaep_digest(algorithm: types.AlgorithmIdentifier | None) -> Digest:
     return digest(algorithm.algorithm, frozenset({Legacy.SHA1}))
 
 
-def _oaep(hash_: Digest, mgf: Digest) -> padding.OAEP:
-    return padding.OAEP(padding.MGF1(mgf.primitive), hash_.primitive, label=None)
-
-
-# The algorithms that we write, and how they encrypt.
-_OURS = der.algorithm(RSA_ENCRYPTION), padding.PKCS1v15()
-_OURS_OAEP = (
-    der.algorithm(
-        RSAES_OAEP,
-        der.sequence(
-            der.tagged(0, der.algorithm(SHA256.oid)),
-            der.tagged(1, der.algorithm(MGF1, der.algorithm(SHA256.oid))),
-        ),
-    ),
-    _oaep(SHA256, SHA256),
-)
+_PKCS1_V15_DER = der.algorithm(RSA_ENCRYPTION)

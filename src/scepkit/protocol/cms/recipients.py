@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from scepkit.errors import BadRequest, Malformed
-from scepkit.protocol.algorithms import Legacy, received_algorithm
+from scepkit.protocol.algorithms import RSAES_OAEP, Legacy, received_algorithm
 from scepkit.protocol.asn1 import ber, der, types
 from scepkit.protocol.asn1.grammar import CONTENT, END, ENTER, SKIP, Grammar
 from scepkit.protocol.cms import key_agreement, key_transport, password_recipient
 from scepkit.protocol.cms.key_agreement import KeyAgreement
-from scepkit.protocol.cms.key_transport import KeyTransport
+from scepkit.protocol.cms.key_transport import OAEP, KeyTransport
 from scepkit.protocol.cms.password_recipient import PasswordLock
 from scepkit.protocol.cms.pbkdf2 import MAX_ITERATIONS
 from scepkit.protocol.cms.signed import CERTIFICATE_IDENTIFIER, Credential
@@ -29,6 +29,7 @@ PASSWORD = 0xA3
 #     rid RecipientIdentifier,
 #     keyEncryptionAlgorithm KeyEncryptionAlgorithmIdentifier,
 #     encryptedKey EncryptedKey }
+_OAEP_OID = der.oid(RSAES_OAEP)
 _KEY_TRANSPORT = Grammar(
     "KeyTransRecipientInfo",
     *(der.SEQUENCE | ENTER, der.INTEGER | SKIP, *CERTIFICATE_IDENTIFIER),
@@ -85,6 +86,28 @@ def find(
         "the message is encrypted to none of our certificates; "
         "fetch the CA certificates again (GetCACert)"
     )
+
+
+def oaep(infos: list[bytes] | bytes, credentials: Sequence[Credential]) -> OAEP | None:
+    """Return the RSAES-OAEP that answers the RecipientInfo for us; None where it uses none.
+
+    Args:
+        infos: RecipientInfos, or a row of them.
+        credentials: the keys that it may be for.
+
+    Raises:
+        Malformed: it cannot be read.
+        BadAlg: an algorithm is unknown.
+    """
+    whole = b"".join(infos) if isinstance(infos, list) else infos
+    if _OAEP_OID not in whole:
+        return None
+    for element in ber.split(whole)[:MAX_RECIPIENTS]:
+        if element[0] == KEY_TRANSPORT:
+            issuer, serial, identifier, algorithm, _ = _KEY_TRANSPORT.fields(element)
+            if _addressee(issuer + serial, identifier, credentials) is not None:
+                return key_transport.oaep(received_algorithm(algorithm))
+    return None
 
 
 def _key_agreement_for(

@@ -39,6 +39,7 @@ from scepkit.protocol.cms.enveloped import (
     check_recipient,
     undecryptable,
 )
+from scepkit.protocol.cms.key_transport import OAEP, OAEP_SHA256
 from scepkit.protocol.cms.pbkdf2 import MAX_FOR_STRANGERS
 from scepkit.protocol.cms.signed import Signer
 from scepkit.protocol.scep import pkimessage
@@ -79,7 +80,8 @@ class Responder:
         allowed: the legacy algorithms that are allowed.
         key_agreement: whether EC keys without a known password get key agreement, which RFC 8894
             does not know, but NDES and its clients do (checklist L-24).
-        oaep: whether RSA keys get RSAES-OAEP, which old clients do not know (P-23).
+        oaep: whether RSA keys get RSAES-OAEP though the request does not use it (P-23); old
+            clients do not know it. Who uses it gets it anyway, with the same digests.
         now: returns the time, aware, for the signingTime of CertReps. XiPKI's client refuses those
             that have none, or one that is 5 minutes off; None, for who has no clock, leaves it out.
         max_iterations: rounds of PBKDF2 that a request may ask for (P-25). The sender is anybody.
@@ -269,6 +271,7 @@ class Responder:
 
         Its algorithms are the request's where they are allowed, since the request is all that
         shows what a device can do (P-24), else AES-128-CBC and SHA-256 (RFC 8894 section 3.5.2).
+        The content's key is wrapped as the request's was: a device that uses RSAES-OAEP gets that.
 
         Args:
             received: the request.
@@ -294,7 +297,7 @@ class Responder:
             random=self._random,
             password=password,
             key_agreement=key_agreement or self._key_agreement,
-            oaep=self._oaep,
+            oaep=self._wrapping(received.envelope, answer),
             signing_time=self._now() if self._now else None,
         )
 
@@ -316,6 +319,12 @@ class Responder:
             if addressed is not None:
                 signers = self._signers_of[addressed.certificate.der]
         return signers.get(received.signer.digest_algorithm) or signers[SHA256.oid]
+
+    def _wrapping(self, envelope: Envelope, answer: CertRep) -> OAEP | None:
+        if not isinstance(answer, Success):
+            return None
+        usual = OAEP_SHA256 if self._oaep else None
+        return envelope.oaep(self._credentials) or usual
 
     def _cipher(self, envelope: Envelope) -> Cipher:
         return envelope.cipher(self._allowed) or AES128

@@ -11,6 +11,7 @@ from scepkit.protocol.asn1 import der
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import enveloped, signed
 from scepkit.protocol.cms.enveloped import Credential, Random
+from scepkit.protocol.cms.key_transport import OAEP
 from scepkit.protocol.cms.signed import Signer
 from scepkit.protocol.scep import messages
 from scepkit.protocol.scep.attributes import Attributes, MessageType, TransactionID, write
@@ -76,7 +77,7 @@ def seal_reply(
     random: Random,
     password: str | None = None,
     key_agreement: bool = False,
-    oaep: bool = False,
+    oaep: OAEP | None = None,
     signing_time: datetime | None = None,
 ) -> bytes:
     """Write a CertRep (RFC 8894 section 3.3.2), DER.
