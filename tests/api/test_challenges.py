@@ -179,7 +179,8 @@ def test_large_requests_at_once_are_bounded(api, token):
         api.service.bulks.acquire()
     answer = api.post({"orders": [{}]}, token, target=BULK)
     assert (answer.status, answer.headers["retry-after"]) == (503, "5")
-    problem(answer, "unavailable")
+    # The log has nothing of it, so the answer says why.
+    assert "large requests" in problem(answer, "unavailable")["detail"]
     api.service.bulks.release()
     assert api.post({"orders": [{}]}, token, target=BULK).status == 201
     # Nothing of it is read while others are: who sends 64 MiB waits with them.

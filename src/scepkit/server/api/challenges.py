@@ -33,6 +33,7 @@ _MAX_OCTETS = 256 * 1024
 _MAX_REASON = 1000
 _LARGEST = 999_999_999  # of the numbers of challenges
 _TEXT = "^[^\\x00]*$"  # PostgreSQL has no NUL in texts, and refuses to look for one
+_BUSY = "as many large requests as may be at once are being worked on"
 _PAGE, _MOST = 100, 1000
 
 
@@ -209,7 +210,7 @@ async def _orders_of(
 ) -> AsyncIterator[dict[str, Any]]:
     """Read what may be large, and let a few do so at once: before it arrives, and until the end."""
     if not service.bulks.acquire(blocking=False):
-        raise unavailable()
+        raise unavailable(_BUSY)
     try:
         yield await read_object(request, batch.MAX_OCTETS)
     finally:

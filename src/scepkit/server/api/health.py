@@ -23,5 +23,5 @@ class Health(BaseModel):
 def health(service: ServiceOf) -> Health:
     """Say that the API's database can be written, as of a few seconds ago."""
     if not service.is_up():
-        raise unavailable()
+        raise unavailable("the database does not answer")
     return Health(status="ok")

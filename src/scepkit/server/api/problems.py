@@ -138,11 +138,17 @@ class ProblemError(Exception):
         return json.dumps(found.model_dump(exclude_defaults=True)).encode("utf-8")
 
 
-def unavailable() -> ProblemError:
-    """Return the problem of a server that is at fault: whoever asks shall come back."""
+def unavailable(
+    detail: str = "the server cannot answer now; its log says why",
+) -> ProblemError:
+    """Return the problem of a server that is at fault: whoever asks shall come back.
+
+    Args:
+        detail: why, where the log has nothing of it.
+    """
     return ProblemError(
         Kind.UNAVAILABLE,
-        "the server cannot answer now; its log says why",
+        detail,
         hint="send the request again, with the same Idempotency-Key",
         headers={"Retry-After": str(_RETRY_SECONDS)},
     )
