@@ -8,7 +8,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import padding
 
+import forge
 import keys
 from enrolment import devices
 from enrolment.test_third_parties import Referee, for_ever
@@ -173,6 +175,22 @@ def test_a_service_that_says_yes_and_no_more_is_not_intune(world, intune):
     assert isinstance(ask(world, message), Failure)
 
 
+@pytest.mark.parametrize("wrap", [("sha1", "sha1"), ("sha256", "sha256")], ids=str)
+def test_a_device_that_uses_oaep_gets_it_and_its_certificate_alone(world, intune, wrap):
+    """A device takes the first certificate that it finds for its own."""
+    connect(world, intune)
+    wanted = forge.csr(attributes=[forge.challenge(challenge(intune))])
+    content = forge.envelope(wanted, world.ra_holder, oaep=wrap)
+    reply = asyncio.run(decide(world, forge.request(content=content))).reply
+    info = forge.body_of(forge.content_of(reply))[1][0]
+    assert info[2][0].der() == forge.oid(forge.RSAES_OAEP)
+    hash_, mask = (forge.DIGESTS[one][1]() for one in wrap)
+    scheme = padding.OAEP(padding.MGF1(mask), hash_, None)
+    assert len(keys.device().key.decrypt(info[3].content, scheme)) == 16
+    (der,) = devices.read(reply, world.ra).rep.certificates
+    assert [one.der for one in world.store.certificates()] == [der]
+
+
 # --- a no -----------------------------------------------------------------------------------------
 
 
@@ -299,6 +317,21 @@ def test_two_requests_with_one_challenge_get_what_intune_says(world, intune, onc
 
     answers = [type(one.answer) for one in asyncio.run(together())]
     assert answers.count(Success) == (1 if once else 2)
+
+
+@pytest.mark.parametrize("off", [1, -1])
+def test_a_clock_that_is_set_by_an_hour_spoils_nothing(world, intune, off):
+    """Tokens live by another clock; what was validated and signed before is gone on with."""
+    connect(world, intune, failures=1)
+    message = request(world, challenge(intune))
+    intune.fault("success", "drop")
+    with pytest.raises(ThirdPartyFailed):
+        ask(world, message)
+    world.now += timedelta(hours=off)
+    (der,) = ask(world, message).certificates
+    assert told(intune) == ["validate", "success", "success"]
+    assert len(intune.asked("token")) == 2  # one for Graph
+    assert [(one.der, one.revoked_at) for one in world.store.certificates()] == [(der, None)]
 
 
 def test_a_request_with_two_readings_does_not_get_to_intune(world, intune):

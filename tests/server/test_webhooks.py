@@ -386,6 +386,18 @@ def test_requests_that_a_service_does_not_take_leave_it_to_the_others(status, is
             assert judged(question(), hook) == Yes()
 
 
+def test_a_clock_that_is_set_back_does_not_leave_it_alone_for_longer():
+    clock = Clock()
+    circuit = Circuit(1, timedelta(seconds=60), clock)
+    with pytest.raises(ThirdPartyFailed, match="down"):
+        attempt(circuit, ThirdPartyFailed("down"))
+    with pytest.raises(ThirdPartyFailed, match="left alone"):
+        attempt(circuit)
+    clock.now -= timedelta(hours=1)
+    attempt(circuit)
+    assert not circuit.is_failing
+
+
 def test_a_trial_that_is_given_up_is_followed_by_another_one():
     clock = Clock()
     circuit = Circuit(1, timedelta(seconds=30), clock)

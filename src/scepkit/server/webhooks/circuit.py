@@ -67,11 +67,15 @@ class Circuit:
                 self._is_trying = False
 
     def _begin_trying(self) -> None:
-        is_over = self._closed_until is None or self._closed_until <= self._now()
-        if self._is_trying or not is_over:
+        if self._is_trying or self._is_left_alone():
             raise ThirdPartyFailed(
                 f"it failed {self._count} times in a row and is left alone for "
                 f"{self._pause.total_seconds():.0f} s",
                 hint="look at the service; the device gets HTTP 503 and comes back",
             )
         self._is_trying = True
+
+    def _is_left_alone(self) -> bool:
+        """Say whether its pause lasts; that of a clock that was set back since then is over."""
+        until = self._closed_until
+        return until is not None and until - self._pause <= self._now() < until
