@@ -7,18 +7,29 @@ import http.client
 import random
 import threading
 import time
+from base64 import b64encode
+from urllib.parse import quote
 
 import pytest
 
+import forge
 import keys
 from enrolment import devices
+from scepkit.protocol import csr
+from scepkit.protocol.algorithms import NO_LEGACY
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.scep.messages import Success
+from scepkit.protocol.scep.messages import PKCSReq, Success
 from scepkit.store import Status, Store
 from server.intune import Running
 from waiting import wait_until
 
 PATH = "/scep/laptops"
+# The tags of UTF8String, PrintableString, TeletexString, IA5String, UniversalString and BMPString.
+STRINGS = [
+    *((tag, "ascii") for tag in (0x0C, 0x13, 0x14, 0x16)),
+    (0x1C, "utf-32-be"),
+    (0x1E, "utf-16-be"),
+]
 SETTINGS = """
 [intune.corp]
 tenant = "{tenant}"
@@ -137,6 +148,28 @@ def test_an_ordinary_endpoint_beside_does_not_notice(site, challenges):
     assert isinstance(site.server.enrol(secret).rep, Success)
     site.server.kill()
     thread.join()
+
+
+def test_challenges_of_eight_thousand_characters(site):
+    """In whatever type of string, by POST and by GET: 65535 octets of a URL are enough."""
+    site.start()
+    for number, (tag, encoding) in enumerate(STRINGS):
+        for method in ("POST", "GET"):
+            secret = site.intune.it.challenge({"subject": "CN=device", "padding": "x" * 6000})
+            assert len(secret) > 8000
+            value = forge.tlv(tag, secret.encode(encoding))
+            message = devices.seal(
+                PKCSReq(csr.read(forge.csr(attributes=[forge.challenge(value)]), NO_LEGACY)),
+                to=site.ra,
+                transaction_id=f"{method} {number}",
+            )
+            if method == "POST":
+                answer = site.post(message)
+            else:
+                text = quote(b64encode(message), safe="")
+                answer = site.server.ask(f"{PATH}?operation=PKIOperation&message={text}")
+            assert site.server.read(answer, ra=site.ra).certificate
+    assert site.told() == ["validate", "success"] * 2 * len(STRINGS)
 
 
 @pytest.mark.long
