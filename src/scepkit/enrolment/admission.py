@@ -253,7 +253,7 @@ class Admission(Granting):
         outcome = settle(decided, answer, self.profile)
         if self.consultation is None or outcome is decided or not isinstance(decided, Granted):
             return outcome
-        return self.consultation.settle(decided, outcome)
+        return self.consultation.resumption.settle(decided, outcome)
 
     def resume(self, outcome: Repeated) -> Outcome | Awaited:
         """Return what comes next for a request that is stored and waits for a third party.
@@ -266,7 +266,7 @@ class Admission(Granting):
                 "the request waits for a third party, and there is none",
                 hint="was the server started without it?",
             )
-        return self.consultation.resume(outcome, self.now())
+        return self.consultation.resumption.resume(outcome, self.now())
 
 
 def _is_judged(request: EnrolmentRequest, rule: Selected) -> bool:

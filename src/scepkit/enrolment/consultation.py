@@ -1,32 +1,31 @@
 """Consultation of third parties: from a request that is entitled to its outcome.
 
 In order: was it answered before; what the referee says, which is stored; what the issuer makes of
-it; what the teller says of the certificate (`telling`). Each wait is an `Awaited`, which says how
-to go on.
+it (`ordering`); what the teller says of the certificate (`telling`). Each wait is an `Awaited`,
+which says how to go on. Requests that are stored and wait are gone on with by `resumption`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import inspect
-import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import TypeAlias
 
-from scepkit.ca.issuer import IssuedCertificate, Issuer, Later, Order, order_id
+from scepkit.ca.issuer import Issuer, Later, Order, order_id
 from scepkit.ca.profiles.profile import Profile
 from scepkit.enrolment import issuing
 from scepkit.enrolment.answers import NOTHING, REFUSED, ServiceAnswer
 from scepkit.enrolment.granting import Claim, Granting
 from scepkit.enrolment.issuers import Issuers
 from scepkit.enrolment.notices import notice
-from scepkit.enrolment.request import Granted, Outcome, Queued, Refused, Repeated, repeated
+from scepkit.enrolment.ordering import Word, order_from, unusable
+from scepkit.enrolment.request import Granted, Queued, Refused, repeated
+from scepkit.enrolment.resumption import Resumption
 from scepkit.enrolment.rules import Rules
-from scepkit.enrolment.telling import Next, Telling, noted, withdraw
+from scepkit.enrolment.telling import Next, Telling, delivery_id, noted
 from scepkit.enrolment.third_parties import (
     ASSENT_LIFETIME,
     Awaited,
@@ -34,28 +33,18 @@ from scepkit.enrolment.third_parties import (
     No,
     Question,
     Role,
-    Teller,
     ThirdParties,
     Verdict,
     Yes,
 )
-from scepkit.errors import BadRequest, FailInfoError, SettingsError, ThirdPartyFailed
-from scepkit.protocol import csr
+from scepkit.errors import BadRequest, FailInfoError, ThirdPartyFailed
 from scepkit.store import (
     ISSUER,
-    AlreadyAnswered,
-    Answer,
     Assent,
-    Challenge,
     Entry,
-    Recorded,
-    RequestRow,
-    Status,
     Store,
     StoredAnswer,
 )
-
-_Word: TypeAlias = IssuedCertificate | Later | FailInfoError
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +161,7 @@ class Consultation:
             certificate = claim.request.authority.certify(order)
             return self._certified(claim, entry, order, None, certificate, None)
         go_on = partial(self._certified, claim, entry, order, issuer)
-        return _order(issuer, order, go_on, claim.challenge, entry.renews)
+        return order_from(issuer, order, go_on, claim.challenge, entry.renews)
 
     def _certified(
         self,
@@ -180,7 +169,7 @@ class Consultation:
         entry: Entry,
         order: Order,
         issuer: Issuer | None,
-        word: _Word,
+        word: Word,
         _kept: object,
     ) -> Next:
         wanted, challenge = claim.request.csr, claim.challenge
@@ -191,9 +180,9 @@ class Consultation:
         if isinstance(word, Later):
             return Queued(issuing.queue(entry, self.rules, ISSUER), challenge, entry.renews)
         if issuer is not None and word.key_hash != wanted.key_hash:
-            return _unusable(issuer, word)
+            return unusable(issuer, word)
         told = notice(wanted, order, word, is_own=issuer is None)
-        record = issuing.issuance(entry, word, self._delivery(), told)
+        record = issuing.issuance(entry, word, delivery_id(self.parties.teller), told)
         granted = Granted(record, challenge, entry.renews, wanted, word.granted, issuer)
         if self.parties.teller is None:
             return granted
@@ -208,168 +197,23 @@ class Consultation:
             serial=record.serial,
         )
         # It is told of when it is stored as signed.
-        return replace(self._tell(self.parties.teller, delivery, granted, issuer), granted=granted)
-
-    def _delivery(self) -> str | None:
-        """Draw the id of a delivery, where somebody is told of it."""
-        return None if self.parties.teller is None else str(uuid.uuid4())
-
-    def _tell(
-        self,
-        teller: Teller,
-        delivery: Delivery,
-        outcome: Granted | Repeated,
-        issuer: Issuer | None,
-    ) -> Awaited:
-        return Telling(
-            teller=teller,
+        telling = Telling(
+            teller=self.parties.teller,
             delivery=delivery,
             issuer=issuer,
             store=self.store,
             now=self.now,
-            challenge=outcome.challenge,
-            renews=outcome.renews,
-            is_first=isinstance(outcome, Granted),
-        ).awaited
-
-    # --- what is stored, and waits ----------------------------------------------------------------
-
-    def resume(self, outcome: Repeated, now: datetime) -> Next:
-        """Return what comes next for a request that waits for a third party.
-
-        Args:
-            outcome: what is stored.
-            now: the time, aware.
-
-        Raises:
-            SettingsError: the third party is no more.
-            StoreError: the database cannot be used.
-        """
-        standing, issuer = outcome.standing, self.parties.issuer
-        row = self.store.request(standing.request_id or 0)
-        if row is None:
-            return outcome
-        if standing.status is Status.SIGNED:
-            return self._tell_again(outcome, row)
-        if standing.status is not Status.PENDING:
-            return outcome
-        if issuer is None:
-            raise SettingsError(
-                "the request waits for a CA that is no more",
-                hint="reject it: the device then asks the CA of today",
-            )
-        wanted = csr.read_archived(row.csr)
-        entry, order = issuing.waited(
-            row, wanted, issuer, self.profile, self.rules.subject, self.store, now
+            challenge=granted.challenge,
+            renews=granted.renews,
+            is_first=True,
         )
-        return _order(
-            issuer,
-            order,
-            partial(self._decided, outcome, issuer),
-            outcome.challenge,
-            outcome.renews,
-            partial(self._approve, row, order, entry, issuer),
-        )
+        return replace(telling.awaited, granted=granted)
 
-    def _tell_again(self, outcome: Repeated, row: RequestRow) -> Awaited:
-        """Go on where an attempt before this one ended, with the same delivery.
-
-        Raises:
-            SettingsError: the teller is no more, and without its word nothing is delivered.
-        """
-        standing, issuer, teller = outcome.standing, self.parties.issuer, self.parties.teller
-        if self.issuers.with_key(row.issuer or b"") is not None:
-            issuer = None
-        elif issuer is None or issuer.key_hash != row.issuer:
-            teller = None
-        if teller is None or standing.certificate is None or standing.serial is None:
-            raise SettingsError(
-                "a certificate waits for the word of a teller, or is of a CA, that is no more",
-                hint="was the server started without it?",
-            )
-        delivery = Delivery(
-            id=standing.delivery or "",
-            endpoint=row.endpoint,
-            transaction_id=row.transaction_id,
-            subject=standing.subject,
-            csr=row.csr,
-            csr_digest=row.csr_digest or b"",
-            certificate=standing.certificate,
-            serial=standing.serial,
-        )
-        return self._tell(teller, delivery, outcome, issuer)
-
-    def _approve(
-        self,
-        row: RequestRow,
-        order: Order,
-        entry: Entry,
-        issuer: Issuer,
-        word: _Word,
-    ) -> Answer | None:
-        """Store what the CA decided on a request that waited; return None if not a certificate."""
-        if isinstance(word, FailInfoError):
-            self.store.reject(
-                row.id, fail_info=word.fail_info, reason=word.text, by=issuer.name, now=entry.now
-            )
-        if (
-            not isinstance(word, IssuedCertificate)
-            or order.csr is None
-            or word.key_hash != order.csr.key_hash
-        ):
-            return None
-        told = notice(order.csr, order, word, is_own=False)
-        record = issuing.issuance(entry, word, self._delivery(), told)
-        return self.store.approve(row.id, record, by=issuer.name)
-
-    def _decided(
-        self, outcome: Repeated, issuer: Issuer, word: _Word, answer: Answer | None
-    ) -> Next:
-        if isinstance(word, FailInfoError):
-            raise word
-        if isinstance(word, Later):
-            # Not asked again by this attempt.
-            return replace(outcome, standing=replace(outcome.standing, waits_for=None))
-        if answer is None:
-            return _unusable(issuer, word)
-        if isinstance(answer, Recorded | AlreadyAnswered):
-            stands: Outcome = replace(outcome, standing=answer.outcome)
-        else:
-            stands = Refused(BadRequest("its challenge or certificate is good no more"))
-        return self.unsent(word, issuer, stands)
-
-    def settle(self, decided: Granted, stands: Outcome) -> Next:
-        """Return what comes next after a conflict: of another issuer nothing is dropped silently.
-
-        Args:
-            decided: the certificate that could not be stored.
-            stands: what stood in its way.
-        """
-        issuer, record = decided.issuer, decided.record
-        if issuer is None:
-            if not isinstance(stands, Refused):
-                return stands
-            place = record.endpoint, record.transaction_id, record.csr_digest
-            return noted(self.parties.observer, stands, *place)
-        certificate = IssuedCertificate(
-            record.certificate,
-            record.serial,
-            record.not_before,
-            record.not_after,
-            record.public_key,
-        )
-        if isinstance(stands, Repeated) and stands.standing.waits_for == ISSUER:
-            # Another attempt was told "later" at the same time, and has stored that.
-            number = stands.standing.request_id or 0
-            answer = self.store.approve(number, record, by=issuer.name)
-            return self._decided(stands, issuer, certificate, answer)
-        return self.unsent(certificate, issuer, stands)
-
-    def unsent(self, certificate: IssuedCertificate, issuer: Issuer, stands: Outcome) -> Next:
-        """Return the outcome that stands; a certificate that is not it is withdrawn first."""
-        if isinstance(stands, Repeated) and stands.standing.certificate == certificate.der:
-            return stands
-        return withdraw(issuer, certificate, lambda _word, _kept: stands)
+    @property
+    def resumption(self) -> Resumption:
+        """Return what goes on with requests that are stored, and wait for the same parties."""
+        parties, rules = self.parties, self.rules
+        return Resumption(parties, self.issuers, self.store, rules, self.profile, self.now)
 
 
 def _question(claim: Claim, granting: Granting) -> Question:
@@ -385,40 +229,3 @@ def _question(claim: Claim, granting: Granting) -> Question:
         names=tuple(map(str, granted.extensions.subject_alternative_names)),
         renews=None if renewing is None else renewing.serial,
     )
-
-
-def _order(
-    issuer: Issuer,
-    order: Order,
-    go_on: partial[Next],
-    challenge: Challenge | None,
-    renews: int | None,
-    keep: partial[Answer | None] | None = None,
-) -> Next:
-    """Ask an issuer: here if it computes, on the event loop if it waits."""
-    if not inspect.iscoroutinefunction(issuer.certify):
-        word: object
-        try:
-            word = issuer.certify(order)
-        except FailInfoError as error:
-            word = error
-        return go_on(word, None if keep is None else keep(word))
-    return Awaited(
-        role=Role.ISSUER,
-        name=issuer.name,
-        ask=partial(issuer.certify, order),
-        keep=keep or (lambda _word: None),
-        go_on=go_on,
-        challenge=challenge,
-        renews=renews,
-    )
-
-
-def _unusable(issuer: Issuer, certificate: IssuedCertificate) -> Awaited:
-    def fail(_word: object, _kept: object) -> Next:
-        raise SettingsError(
-            f"{issuer.name} has certified another key than it was asked to",
-            hint="nothing was sent to the device; look at that CA",
-        )
-
-    return withdraw(issuer, certificate, fail)

@@ -8,6 +8,7 @@ device's next attempt tells of the same delivery again.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -100,6 +101,15 @@ class Telling:
             return Repeated(stands, self.challenge, self.renews, self.is_first)
         error = BadRequest(f"{self.teller.name} says no: {reason}", text=REFUSED, rule="service")
         return Refused(error, self.challenge, self.renews)
+
+
+def delivery_id(teller: Teller | None) -> str | None:
+    """Draw the id of a delivery; None where nobody is told of it.
+
+    Args:
+        teller: who is told.
+    """
+    return None if teller is None else str(uuid.uuid4())
 
 
 def withdraw(
