@@ -12,6 +12,8 @@ import pytest
 
 from scepkit.server import data_directory
 from scepkit.server.notifications.upkeep import Upkeep
+from scepkit.server.settings.authorization import IntuneRule
+from scepkit.server.settings.intune import IntuneSettings
 from scepkit.server.settings.notification import NotificationSettings
 from scepkit.store import Event, EventType, Refusal, Store, Subscription
 from stored import make_issuance, make_queued
@@ -76,11 +78,53 @@ def test_every_event_has_the_members_of_its_example(store, made):
     for _ in range(2):  # once
         upkeep._endings(channel, now + timedelta(days=3000))
     assert [one.event for one in store.deliveries()].count("ca-expiring") == 2
+    with_secret = intune(home.settings, (now + timedelta(days=20)).date())
+    upkeep = Upkeep(store, lambda: with_secret, lambda: home.authorities)
+    upkeep._secrets(channel, now)
     found = {one.event: json.loads(one.body) for one in store.deliveries()}
     shown = examples()
     assert set(found) == set(shown) == set(EventType)
     for kind, example in shown.items():
         assert members(found[kind]) == members(example), kind
+
+
+def intune(settings, day):
+    """Return settings whose endpoint `laptops` asks Intune with a secret that ends on a day."""
+    known = {"tenant": "contoso.example", "client_id": "1", "secret_expires": day}
+    rule = IntuneRule(kind="intune", registration="corp")
+    endpoint = settings.endpoint["default"].model_copy(update={"authorization": (rule,)})
+    update = {
+        "intune": {"corp": IntuneSettings(**known)},
+        "endpoint": settings.endpoint | {"laptops": endpoint},
+    }
+    return settings.model_copy(update=update)
+
+
+@pytest.mark.parametrize(
+    ("left", "wanted", "told"),
+    [
+        (91, {}, []),
+        (90, {}, [90]),
+        (30, {}, [30]),
+        (-1, {}, [7]),
+        (30, {"endpoints": ("laptops",)}, [30]),
+        (30, {"endpoints": ("default",)}, []),
+        (30, {"events": ("issued",)}, []),
+    ],
+)
+def test_a_client_secret_near_its_end_is_told_once(store, made, left, wanted, told):
+    now = datetime(2026, 11, 29, tzinfo=UTC)
+    home = data_directory.open_existing(made(), now=datetime.now(UTC))
+    settings = intune(home.settings, (now + timedelta(days=left)).date())
+    how = {"url": "https://siem.example/", "secret_file": "key"}
+    channel = FakeChannel("siem", NotificationSettings(**how | wanted))
+    upkeep = Upkeep(store, lambda: settings, lambda: home.authorities)
+    for _ in range(2):
+        upkeep.run([channel], now)
+    every = [json.loads(one.body) for one in store.deliveries()]
+    found = [one for one in every if one["event"] == "secret-expiring"]
+    assert [one["days"] for one in found] == told
+    assert all(one["registration"] == "corp" for one in found)
 
 
 class FakeChannel:

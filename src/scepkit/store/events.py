@@ -35,6 +35,7 @@ class EventType(StrEnum):
     RELEASED = "released"
     EXPIRING = "expiring"
     CA_EXPIRING = "ca-expiring"
+    SECRET_EXPIRING = "secret-expiring"  # noqa: S105 - a kind of event
     RULE_FAILING = "rule-failing"
     RULE_RECOVERED = "rule-recovered"
     LOST = "lost"

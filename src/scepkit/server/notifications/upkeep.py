@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 import structlog
 from cryptography import x509
@@ -12,6 +12,7 @@ from cryptography import x509
 from scepkit.keys.pem import sha256_fingerprint
 from scepkit.protocol.certificate import Certificate
 from scepkit.server.ca_loading import LoadedCA
+from scepkit.server.intune.connections import in_use
 from scepkit.server.notifications.channels import Channel
 from scepkit.server.settings import Settings
 from scepkit.store import Event, EventType, Queue, Store
@@ -54,6 +55,7 @@ class Upkeep:
         for name, one in served.items():
             self._bound(one, now)
             self._endings(one, now)
+            self._secrets(one, now)
             queue = queues.get(name, _NO_ROWS)
             if queue.waiting + queue.dead < one.settings.most // _FULL:
                 self._expiring(one, now)
@@ -104,6 +106,27 @@ class Upkeep:
                 event = _ending(one, days, now)
                 mark = f"{one.role}/{event.facts['sha256'][:32]}/{days}"
                 self.store.announce_once(channel.name, mark, event)
+
+    def _secrets(self, channel: Channel, now: datetime) -> None:
+        """Tell of client secrets near the day from which Intune is not asked with them any more."""
+        if EventType.SECRET_EXPIRING not in channel.settings.events:
+            return
+        settings, wanted = self.settings(), channel.subscription.endpoints
+        for name, endpoints in in_use(settings).items():
+            day = settings.intune[name].secret_expires
+            if day is None or (wanted is not None and not wanted.intersection(endpoints)):
+                continue
+            left = datetime.combine(day, time.min, UTC) - now
+            near = [n for n in channel.settings.ca_expiring_days if left <= timedelta(days=n)]
+            if near:
+                facts = {
+                    "registration": name,
+                    "endpoints": endpoints,
+                    "secret_expires": day.isoformat(),
+                    "days": min(near),
+                }
+                event = Event(EventType.SECRET_EXPIRING, now, "", facts)
+                self.store.announce_once(channel.name, f"secret/{name}/{day}/{min(near)}", event)
 
     def _certificates(self) -> Iterator[_CACertificate]:
         """Yield the certificates of CAs and RAs whose end matters.

@@ -25,7 +25,7 @@ class NotificationSettings(ServiceSettings):
         events: the kinds of events that are told.
         endpoints: the endpoints whose events are told; empty for all.
         expiring_days: how many days before its end a certificate is told of, once for each.
-        ca_expiring_days: the same for the certificates of CAs and RAs.
+        ca_expiring_days: the same for the certificates of CAs and RAs, and the secrets for Intune.
         previous_secret_file: the key of the signatures before this one, while it is exchanged.
         give_up_hours: for how long a delivery is tried.
         keep_days: for how long it is kept when it was given up.
