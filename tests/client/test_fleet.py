@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import signal
 import threading
 from dataclasses import replace
 
@@ -318,7 +319,7 @@ def test_each_device_has_its_own_challenge(serve, fleet, tmp_path):
 def test_an_interruption_ends_with_the_requests_under_way(
     serve, fleet, tmp_path, told, monkeypatch
 ):
-    joined, waited = enroller._join, []
+    joined, waited = enroller._wait, []
 
     def interrupted(threads):
         waited.append(threads)
@@ -326,7 +327,7 @@ def test_an_interruption_ends_with_the_requests_under_way(
             raise KeyboardInterrupt
         joined(threads)
 
-    monkeypatch.setattr(enroller, "_join", interrupted)
+    monkeypatch.setattr(enroller, "_wait", interrupted)
     site = serve(grant)
     names = [f"dev{n}" for n in range(30)]
     with pytest.raises(KeyboardInterrupt):
@@ -338,6 +339,25 @@ def test_an_interruption_ends_with_the_requests_under_way(
     assert fleet(site, names).run().counts == {State.DONE: 30}
     # None was asked for twice.
     assert len(site.asked(Operation.PKI_OPERATION)) == 30
+
+
+def test_ctrl_c_waits_for_whoever_it_finds_at_work(serve, fleet, tmp_path):
+    """Each thread, also the one that is waited for when the signal comes."""
+    stopping = threading.Event()
+
+    def decide(server, request, sender):
+        if not stopping.is_set():
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            assert stopping.wait(30)
+        return grant(server, request, sender)
+
+    def tell(event):
+        if isinstance(event, fleet_events.Stopping):
+            stopping.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        fleet(serve(decide), ["dev1", "dev2"], tell=tell, parallel=1).run()
+    assert states(tmp_path / "fleet") == {"dev1": "done"}
 
 
 @pytest.mark.parametrize("torn", ["dev2,do", 'dev2,failed,,,,,"half', "d"])

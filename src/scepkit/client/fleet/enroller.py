@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
 from scepkit.client.events import CATrusted, OthersCanWrite
@@ -171,25 +171,24 @@ class FleetEnroller:
             opened, self._server, self._known, self._options, self._challenge
         )
         # Daemons: whoever interrupts the end as well means it, and nothing is lost by it.
-        threads = [
-            Thread(target=self._enrol_some, args=(enrolment, waiting), daemon=True)
-            for _ in range(self._options.parallel)
-        ]
-        for thread in threads:
-            thread.start()
+        ends = [Event() for _ in range(self._options.parallel)]
+        for end in ends:
+            Thread(target=self._enrol_some, args=(enrolment, waiting, end), daemon=True).start()
         try:
-            _join(threads)
+            _wait(ends)
         except KeyboardInterrupt:
             self.stop("interrupted")
             with self._lock:
                 self._tell(events.Stopping())
-            _join(threads)
+            _wait(ends)
             raise
         if self._error is not None:
             raise self._error
 
-    def _enrol_some(self, enrolment: DeviceEnrolment, waiting: Iterator[Device]) -> None:
-        """Enrol one device after the other, as one thread of several."""
+    def _enrol_some(
+        self, enrolment: DeviceEnrolment, waiting: Iterator[Device], end: Event
+    ) -> None:
+        """Enrol one device after the other, as one thread of several; set `end` in the end."""
         try:
             with closing(self._transport()) as transport:
                 while not self._stopped:
@@ -202,6 +201,8 @@ class FleetEnroller:
             with self._lock:
                 self._error = self._error or error
             self.stop(str(error))
+        finally:
+            end.set()
 
     def _enrol(self, enrolment: DeviceEnrolment, device: Device, transport: HTTPTransport) -> None:
         """Enrol a device, and wait with all others while the server is away."""
@@ -255,6 +256,7 @@ class FleetEnroller:
         )
 
 
-def _join(threads: Iterable[Thread]) -> None:
-    for thread in threads:
-        thread.join()
+def _wait(ends: Iterable[Event]) -> None:
+    # Before Python 3.13 a `join` that Ctrl-C interrupts takes its thread for ended.
+    for end in ends:
+        end.wait()
