@@ -372,3 +372,12 @@ def test_the_key_of_the_digests_matters(world):
         other.judge(devices.request(secret), world.now)
     assert world.key not in b"".join(world.files.values())
     assert "MACs" not in repr(world.challenges)
+
+
+def test_the_log_names_rule_and_attribute_of_a_refusal(world):
+    """As the operator's list of refused requests does; what was granted has neither."""
+    message = devices.pkcs_req("A" * 32, to=world.ra)
+    facts = world.endpoint.decide(message).facts()
+    assert (facts["rule"], facts["attribute"]) == ("challenge", "challengePassword")
+    facts = world.endpoint.decide(devices.pkcs_req(world.challenge(), to=world.ra)).facts()
+    assert {"rule", "attribute"}.isdisjoint(facts)

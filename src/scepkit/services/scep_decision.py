@@ -150,6 +150,7 @@ class Decision:
                     facts["challenge_label"] = outcome.challenge.label
         if isinstance(answer, Failure) and answer.fail_info is not None:
             facts |= {"fail_info": answer.fail_info.name, "reason": self.reason or answer.text}
+            facts |= self._broken
         if isinstance(outcome, Granted) and (cut := outcome.cut):
             facts["cut"] = list(cut)
         if self.repeated:
@@ -157,6 +158,15 @@ class Decision:
         if message.legacy:
             facts["legacy"] = [legacy.value for legacy in message.legacy]
         return facts
+
+    @property
+    def _broken(self) -> dict[str, str]:
+        """Return the rule that a refused request broke, and the attribute that did, where known."""
+        if not isinstance(self.outcome, Refused):
+            return {}
+        error = self.outcome.error
+        known = {"rule": error.rule, "attribute": error.attribute}
+        return {name: _line(value) for name, value in known.items() if value}
 
     def refusal(
         self, facts: Mapping[str, Any], *, endpoint: str, peer: str, at: datetime
