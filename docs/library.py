@@ -58,7 +58,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Errors": (
         *("ScepError", "Hint", "Local", "UsageError", "SettingsError", "UntrustedCA"),
         *("LegacyRefused", "CertificateRevoked", "DirectoryBusy", "ReloadRefused", "StoreError"),
-        *("NewerDatabase", "EmptyDatabase", "ThirdPartyFailed", "Remote", "TransportError"),
+        *("NewerDatabase", "EmptyDatabase", "ThirdPartyFailed", "TooManyPending"),
+        *("Remote", "TransportError"),
         *("NoSuccessor", "BadReply", "UnverifiedCertificate", "RequestRefused", "Refusal"),
         *("RevocationRefused", "StillPending", "Malformed", "HTTPRefused", "BoundReached"),
         *("FailInfoError", "BadAlg", "BadMessageCheck", "BadRequest", "BadTime", "BadCertId"),

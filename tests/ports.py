@@ -20,3 +20,12 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+
+
+def is_free(port: int) -> bool:
+    """Say whether a server could listen on a port of 127.0.0.1."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True

@@ -159,6 +159,7 @@ def test_killed_while_it_waits(waiting):
     assert {path.name for path in Path("a").iterdir()} == {
         "key.pem.new",
         "enrolment.json.new",
+        "request.pem.new",
     }
     key = Path("a/key.pem.new").read_bytes()
     done = subprocess.run(command, capture_output=True, text=True, check=False)

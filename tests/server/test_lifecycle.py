@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from enrolment import devices
-from ports import free_port
+from ports import free_port, is_free
 from scepkit.cli import main
 from scepkit.server import run, settings
 from server.live import Server, environment, is_running, read_answer, scep
@@ -689,7 +689,8 @@ def test_workers_of_a_killed_parent(directory, serve, tmp_path, is_stopped):
     server.process.kill()
     server.process.wait()
     wait_until(lambda: not any(is_running(pid) for pid in pids), "the end of the workers")
-    socket.create_server(("127.0.0.1", server.port)).close()
+    # The process that forks has the socket as well, and ends after them.
+    wait_until(lambda: is_free(server.port), "the port")
 
 
 def test_the_process_that_forks_is_killed(directory, serve, tmp_path):
@@ -702,7 +703,7 @@ def test_the_process_that_forks_is_killed(directory, serve, tmp_path):
     os.kill(int(parent), signal.SIGKILL)
     assert server.process.wait(PATIENCE) != 0
     wait_until(lambda: not any(is_running(pid) for pid in pids), "the end of the workers")
-    socket.create_server(("127.0.0.1", server.port)).close()
+    wait_until(lambda: is_free(server.port), "the port")
     assert (
         "error: the process that starts the workers is gone\nhint: somebody killed it" in server.log
     )

@@ -38,10 +38,10 @@ class ConcurrencyLimit:
     """Counts the requests that are inside its `with` block, for one event loop.
 
     Args:
-        most: how many may be there at once.
+        most: how many may be there at once; `LIMIT` unless given.
     """
 
-    def __init__(self, most: int = LIMIT) -> None:
+    def __init__(self, most: int | None = None) -> None:
         self._count = 0
         self._most = most
 
@@ -51,7 +51,7 @@ class ConcurrencyLimit:
         Raises:
             HTTPRefused: there are too many already; HTTP 503.
         """
-        if self._count >= self._most:
+        if self._count >= (LIMIT if self._most is None else self._most):
             raise HTTPRefused(503, "busy, try again later")
         self._count += 1
 
