@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 import keys
 from chains import issue, name
 from scepkit.operations import certificate_import
-from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.certificate import Certificate, show_serial
 from scepkit.server import data_directory
 from scepkit.server.database import open_store
 from scepkit.store import CertificateKey
@@ -136,8 +136,10 @@ def test_pem_der_and_again(old):
     assert done.digest != first
     status, out, _ = old.scep("admin", "list", "--name", "dev2.example", "--json", "--dir", "s")
     assert status == 0
-    assert json.loads(out)["serial"] == f"{many[2].serial_number:x}"
-    status, out, _ = old.scep("admin", "show", f"{many[2].serial_number:x}", "--dir", "s", "--pem")
+    assert json.loads(out)["serial"] == show_serial(many[2].serial_number)
+    status, out, _ = old.scep(
+        "admin", "show", show_serial(many[2].serial_number), "--dir", "s", "--pem"
+    )
     assert out.encode() == pem(many[2])
 
 
@@ -171,7 +173,9 @@ def test_a_directory_with_all_that_openssl_leaves_there(old, tmp_path):
     )
     done, err = old.bring("demoCA", expect=1)
     assert counts(done) == (3, 0, 2, 2, 1)
-    assert f"index.txt:4: the certificate {many[3].serial_number:x} is not at hand" in err
+    assert (
+        f"index.txt:4: the certificate {show_serial(many[3].serial_number)} is not at hand" in err
+    )
     assert [old.status(one.serial_number) for one in many] == ["good", 1, 0, None]
     with old.store() as store:
         row = store.certificate(CertificateKey(many[1].serial_number, old.issuer))

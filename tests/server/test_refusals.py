@@ -13,6 +13,7 @@ import pytest
 import keys
 from enrolment import devices
 from scepkit.errors import StoreError
+from scepkit.protocol.certificate import show_serial
 from scepkit.server.web import refusals
 from scepkit.store import RefusalFilter, Store
 from server import socketless
@@ -91,7 +92,7 @@ def test_a_refused_renewal_is_shown_with_its_certificate(vpn):
                 to=ra, signer=holder, subject="CN=other,O=Example", transaction_id="renewal"
             )
             await socketless.ask(application, PKI_OPERATION, "POST", renewal)
-            return f"{holder.x509.serial_number:x}"
+            return show_serial(holder.x509.serial_number)
 
     serial = asyncio.run(run())
     shown = json.loads(scep_here("admin", "show", serial, "--dir", path, "--json").stdout)

@@ -31,7 +31,7 @@ class Rolling:
     def __init__(self, server, challenges, scep):
         self.server = server
         self._scep = scep
-        self._secrets = iter(challenges(server.directory, 400))
+        self._secrets = iter(challenges(server.directory, 4000))
         self._count = iter(range(10_000))
 
     def admin(self, *arguments, status=0):
