@@ -38,7 +38,7 @@ PERMISSIONS: Mapping[str, str] = {
     CONNECTOR: "the application has no right to the revocation queue: set revocation_minutes = 0, "
     "or see which permission Microsoft asks for by now",
 }
-"""What to do where a service does not answer for want of a permission."""
+"""The advice where a service does not answer for want of a permission."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "BadUserIdInChallenge": "the challenge is for another user",
     }
 )
-"""What each code means, for whoever reads the log."""
+"""The meaning of each code, for whoever reads the log."""
 
 _NUMBERS: Mapping[str, int] = MappingProxyType({code: n for n, code in enumerate(MEANINGS)})
 

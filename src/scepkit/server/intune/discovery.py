@@ -24,7 +24,7 @@ PERMISSION = (
     "Entra admin centre > App registrations > the application > API permissions > Add a permission "
     "> Microsoft Graph > Application permissions > Application.Read.All, and Grant admin consent"
 )
-"""What to do where Graph does not answer for want of a permission."""
+"""The advice where Graph does not answer for want of a permission."""
 
 
 class NoService(ThirdPartyFailed):

@@ -1,4 +1,4 @@
-"""What Intune has still to be told, and certificates that wait for its word too long."""
+"""The notifications that Intune has still to be sent, and certificates that wait for its word."""
 
 from __future__ import annotations
 

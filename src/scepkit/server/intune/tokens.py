@@ -38,7 +38,7 @@ _CODES: Mapping[str, str] = MappingProxyType(
         "identities, or from this server's address",
     }
 )
-"""What to do about the errors of Entra, by the numbers behind AADSTS."""
+"""The advice on the errors of Entra, by the numbers behind AADSTS."""
 
 
 class NoToken(ThirdPartyFailed):
