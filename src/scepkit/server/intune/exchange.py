@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from scepkit.ca.profiles.extras import needed
 from scepkit.errors import ThirdPartyFailed
-from scepkit.server.webhooks.posting import fault_of
+from scepkit.server.webhooks.posting import asked, fault_of
 
 if TYPE_CHECKING:
     from scepkit.server.intune.registration import Registration
@@ -138,29 +138,8 @@ async def _exchange(
     headers: Mapping[str, str],
     body: bytes | Mapping[str, str] | None,
 ) -> Reply:
-    own = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "scepkit"}
-    connector = aiohttp.TCPConnector(
-        ssl=True if registration.context is None else registration.context,
-        force_close=True,
-        use_dns_cache=False,
-        resolver=aiohttp.ThreadedResolver(),
-    )
-    async with (
-        aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(total=None),
-        ) as session,
-        session.request(
-            method,
-            url,
-            data=body,
-            headers={**own, **headers},
-            allow_redirects=False,
-            proxy=registration.proxy or None,
-        ) as answer,
-    ):
+    context, proxy = registration.context, registration.proxy
+    async with asked(aiohttp, method, url, body, headers, context, proxy) as answer:
         host, octets = urlsplit(url).netloc, bytearray()
         async for chunk in answer.content.iter_chunked(_CHUNK):
             octets += chunk

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,53 @@ _SUCCESS = range(200, 300)
 _REDIRECT = range(300, 400)
 # The statuses that are about what was sent, and not about who sent it, how often, or the service.
 _NOT_TAKEN = frozenset({400, 404, 406, 409, 410, 413, 415, 422})
+
+
+@asynccontextmanager
+async def asked(
+    aiohttp: Any,
+    method: str,
+    url: str,
+    body: bytes | Mapping[str, str] | None,
+    headers: Mapping[str, str],
+    context: ssl.SSLContext | None,
+    proxy: str,
+) -> AsyncIterator[Any]:
+    """Ask a service, on a connection of its own, and lend the answer, whose body is yet to be read.
+
+    Args:
+        aiohttp: the package.
+        method: of HTTP.
+        url: of the service.
+        body: octets, or the fields of a form.
+        headers: beside the usual ones.
+        context: the TLS settings; None for the usual ones.
+        proxy: the URL of an HTTP proxy; "" for none.
+    """
+    own = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "scepkit"}
+    connector = aiohttp.TCPConnector(
+        ssl=True if context is None else context,
+        force_close=True,
+        use_dns_cache=False,
+        resolver=aiohttp.ThreadedResolver(),
+    )
+    async with (
+        aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            timeout=aiohttp.ClientTimeout(total=None),
+        ) as session,
+        session.request(
+            method,
+            url,
+            data=body,
+            headers={**own, **headers},
+            allow_redirects=False,
+            proxy=proxy or None,
+        ) as answer,
+    ):
+        yield answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,35 +133,12 @@ class Poster:
     async def _exchange(
         self, aiohttp: Any, body: bytes, headers: Mapping[str, str], *, reads: bool
     ) -> bytes:
-        own = {
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": "scepkit",
-        }
+        own = {"Content-Type": "application/json"}
         if self.authorization:
             own["Authorization"] = self.authorization
-        connector = aiohttp.TCPConnector(
-            ssl=True if self.context is None else self.context,
-            force_close=True,
-            use_dns_cache=False,
-            resolver=aiohttp.ThreadedResolver(),
-        )
-        async with (
-            aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                timeout=aiohttp.ClientTimeout(total=None),
-            ) as session,
-            session.post(
-                self.url,
-                data=body,
-                headers={**own, **headers},
-                allow_redirects=False,
-                proxy=self.proxy or None,
-            ) as answer,
-        ):
+        async with asked(
+            aiohttp, "POST", self.url, body, {**own, **headers}, self.context, self.proxy
+        ) as answer:
             self._check(answer)
             return await self._body(answer) if reads else b""
 
