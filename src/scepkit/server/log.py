@@ -135,21 +135,43 @@ def _watch(stream: TextIO) -> tuple[select.poll | None, int | None]:
     return poll, descriptor
 
 
-class _Lines:
-    """The logger at the end of structlog's chain: it writes lines that are made."""
+class _Logger(structlog.BoundLoggerBase):
+    """A logger as the server needs it: what structlog's own does, in fewer steps.
 
-    def __init__(self, stream: LossyStream) -> None:
-        self._stream = stream
+    There is a line for each request.
+    """
 
-    def __call__(self, *_arguments: Any) -> _Lines:
-        """Return itself: one for all."""
-        return self
+    def debug(self, event: str, **fields: Any) -> None:
+        """Do nothing."""
 
-    def msg(self, line: str) -> None:
-        """Write a line."""
-        self._stream.write(f"{line}\n")
+    def info(self, event: str, **fields: Any) -> None:
+        """Write a line about what went as it should."""
+        self._write("info", event, fields)
 
-    debug = info = warning = error = critical = msg
+    def warning(self, event: str, **fields: Any) -> None:
+        """Write a line about what the operator should look at."""
+        self._write("warning", event, fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        """Write a line about what failed."""
+        self._write("error", event, fields)
+
+    def critical(self, event: str, **fields: Any) -> None:
+        """Write a line about what ends the server."""
+        self._write("critical", event, fields)
+
+    def exception(self, event: str, **fields: Any) -> None:
+        """Write a line about what failed, with the traceback of the exception that is handled."""
+        self._write("error", event, {"exc_info": True} | fields)
+
+    def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        line: Any = {**self._context, **fields, "event": event}
+        try:
+            for process in self._processors:
+                line = process(self._logger, level, line)
+        except structlog.DropEvent:  # a test looks at what is logged
+            return
+        self._logger.write(f"{line}\n")
 
 
 def configure(form: str) -> LossyStream:
@@ -168,8 +190,8 @@ def configure(form: str) -> LossyStream:
     )
     structlog.configure(
         processors=[_complete, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=_Lines(stream),
+        wrapper_class=_Logger,
+        logger_factory=lambda *_: stream,
         cache_logger_on_first_use=True,
     )
     # What libraries log (asyncio, alembic) comes out in the same form.
@@ -191,11 +213,11 @@ def _complete(
     In one step: there is a line for each request.
     """
     event["level"] = "error" if method == "exception" else method
-    event["timestamp"] = f"{datetime.now(UTC).replace(tzinfo=None).isoformat()}Z"
+    event["timestamp"] = f"{datetime.now(UTC).isoformat().removesuffix('+00:00')}Z"
     if "exc_info" in event:
         event = structlog.processors.format_exc_info(logger, method, event)
     for key, value in event.items():
-        if not isinstance(value, str):
+        if not isinstance(value, str) or (value.isprintable() and type(value) is str):
             continue
         if not value.isprintable() and key != "exception":
             event[key] = value.encode("unicode_escape").decode("ascii")
