@@ -41,7 +41,8 @@ LOOK_SECONDS = 2.0
 
 _APPENDED = frozenset({"", "cgi-bin", "pkiclient.exe"})
 _CERTSRV = "/certsrv/mscep/mscep.dll"
-_PATH = re.compile(r"(?:/scep|/cgi-bin/pkiclient\.exe)(?:/([a-z0-9-]+))?")
+_FRONTS = frozenset({"/scep", "/cgi-bin/pkiclient.exe"})
+_NAME = re.compile(r"[a-z0-9-]+")
 
 log = structlog.get_logger()
 
@@ -195,12 +196,17 @@ def name_by_path(path: str, at_certsrv: Callable[[], str]) -> str | None:
     kept = _without_appended(path)
     if not kept and path != "/":
         return None
-    match = _PATH.fullmatch(kept.lower())
-    if match is None and kept.lower() == _CERTSRV:
+    lowered = kept.lower()
+    if lowered == _CERTSRV:
         return at_certsrv()
-    if match is None or not kept.startswith(("/scep", "/cgi-bin")):
+    if not kept.startswith(("/scep", "/cgi-bin")):
         raise unknown_path()
-    return match[1]
+    if lowered in _FRONTS:
+        return None
+    front, _, name = lowered.rpartition("/")
+    if front not in _FRONTS or not _NAME.fullmatch(name):
+        raise unknown_path()
+    return name
 
 
 def name_by_identifier(identifier: str, authorities: Mapping[str, str]) -> str | None:
