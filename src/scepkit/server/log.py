@@ -165,7 +165,8 @@ class _Logger(structlog.BoundLoggerBase):
         self._write("error", event, {"exc_info": True} | fields)
 
     def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
-        line: Any = {**self._context, **fields, "event": event}
+        line: Any = self._context | fields
+        line["event"] = event
         try:
             for process in self._processors:
                 line = process(self._logger, level, line)

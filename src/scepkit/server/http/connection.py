@@ -239,11 +239,14 @@ class HTTPConnection(asyncio.BufferedProtocol):
         """Say whether more is to be parsed: the newest request's body, or the next request."""
         if self._refusal is not None or self._is_lingering:
             return False
-        if self._queue and not self._queue[-1].is_whole:
-            return len(self._queue[-1].arrived) < _MAX_HELD
-        if self._stops or len(self._queue) > self._bounds.pipelined:
+        queue = self._queue
+        if not queue:
+            return not self._stops
+        if not queue[-1].is_whole:
+            return len(queue[-1].arrived) < _MAX_HELD
+        if self._stops or len(queue) > self._bounds.pipelined:
             return False
-        return not self._queue or self._held_in_queue() < _MAX_HELD
+        return self._held_in_queue() < _MAX_HELD
 
     def _held_in_queue(self) -> int:
         held = 0
@@ -273,9 +276,9 @@ class HTTPConnection(asyncio.BufferedProtocol):
         if self._state is _State.CLOSED:
             return
         queue = self._queue
-        if queue and not queue[0].is_answered and self._full is None and self._running is None:
+        if queue and self._running is None and self._full is None and not queue[0].is_answered:
             self._running = queue[0]
-            self._server.begin(self._answer(self._running))
+            self._server.begin(self._answer(queue[0]))
         # One behind the other: where the newest is answered, all are.
         if (self._stops or self._refusal) and (not queue or queue[-1].is_answered):
             self._close()
@@ -327,12 +330,10 @@ class HTTPConnection(asyncio.BufferedProtocol):
             self._transport.write_eof()
 
     def _set_reading(self) -> None:
-        if self._has_ended or self._transport.is_closing():
-            return
         # Behind its last request, too: how else would it show that the peer hangs up?
         may_want = self._wants_more() or (self._stops and bool(self._queue))
         wants = self._is_lingering or (not self._unread and may_want)
-        if wants != self._is_paused:
+        if wants != self._is_paused or self._has_ended or self._transport.is_closing():
             return
         self._is_paused = not wants
         if wants:
@@ -347,9 +348,10 @@ class HTTPConnection(asyncio.BufferedProtocol):
             return _State.WRITING
         if self._is_lingering:
             return _State.LINGERING
-        if self._queue and self._queue[0].is_whole:
+        queue = self._queue
+        if queue and queue[0].is_whole:
             return _State.ANSWERING
-        if self._queue or self._reader.has_begun:
+        if queue or self._reader.has_begun:
             return _State.READING
         return _State.IDLE
 

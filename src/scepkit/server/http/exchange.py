@@ -79,9 +79,10 @@ class Head:
         self.headers = headers
         self.keeps_alive = keeps_alive
         self.expects_continue = expects_continue
-        self.size = _REQUEST_SIZE + len(url)
+        size = _REQUEST_SIZE + len(url)
         for name, value in headers:
-            self.size += _HEADER_SIZE + len(name) + len(value)
+            size += _HEADER_SIZE + len(name) + len(value)
+        self.size = size
 
     def header(self, name: bytes) -> bytes:
         """Return the value of the first header with a name in lower case; empty without one."""

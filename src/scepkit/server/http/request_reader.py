@@ -172,15 +172,17 @@ class RequestReader:
         if self._is_repeating:
             return
         # The parser takes blanks off the front alone (RFC 9112 section 5.1).
-        self.headers.append((name.lower(), value.rstrip(b" \t")))
-        if len(self.headers) > _MAX_HEADERS:
+        headers = self.headers
+        headers.append((name.lower(), value.rstrip(b" \t")))
+        if len(headers) > _MAX_HEADERS:
             raise HTTPRefused(400, f"the request has more than {_MAX_HEADERS} headers")
 
     def on_headers_complete(self) -> None:
         """Pass the head on."""
         if self._is_repeating:
             return
-        is_old = self._parser.get_http_version() == "1.0"
+        parser = self._parser
+        is_old = parser.get_http_version() == "1.0"
         hosts = length = 0
         expects_continue = False
         for name, value in self.headers:
@@ -194,11 +196,11 @@ class RequestReader:
         if hosts > 1 or (hosts == 0 and not is_old):
             raise HTTPRefused(400, "HTTP/1.1 needs one Host")
         head = Head(
-            self._parser.get_method().decode("ascii"),
+            parser.get_method().decode("ascii"),
             self._url,
             *_path_and_query(self._url),
             list(self.headers),
-            not is_old and self._parser.should_keep_alive(),
+            not is_old and parser.should_keep_alive(),
             expects_continue,
         )
         self.held = 0

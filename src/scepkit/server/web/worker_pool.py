@@ -136,11 +136,11 @@ class WorkerPool:
         self, service: SCEPService, work: Callable[..., Step], *arguments: object
     ) -> _Decided:
         """Decide and store; the event loop hears of it when the answer is on the disk."""
-        before = self._handover
-        if before is not None and before.loop is not asyncio.get_running_loop():
+        handover = self._handover or self._to_the_loop()
+        if handover.loop is not asyncio.get_running_loop():
             # The first loop would hear of what is stored, and the second one wait for ever.
             raise RuntimeError("a WorkerPool is for one event loop, and there is a second one")
-        promise = Promised(self._to_the_loop())
+        promise = Promised(handover)
         future = promise.future
         self._store.begin_request()
         self._executor.submit(self._decide, service, work, arguments, promise, time.monotonic())
