@@ -20,7 +20,8 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BODILESS = frozenset({204, 304})
 
 _STATUS_LINES = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii")
+    for status in HTTPStatus
 }
 
 # Octets that are sent at a time: a peer that reads slowly holds no more than that.
@@ -366,5 +367,4 @@ def written(response: HTTPResponse, date: bytes, *, keeps_alive: bool) -> bytes:
     text = "".join(lines)
     if text.count("\n") != len(lines) or text.count("\r") != len(lines):
         raise ValueError("a header has more than one line")
-    head = _STATUS_LINES[response.status].encode("ascii") + date
-    return head + text.encode("latin-1") + b"\r\n"
+    return _STATUS_LINES[response.status] + date + text.encode("latin-1") + b"\r\n"
