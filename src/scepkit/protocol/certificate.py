@@ -12,7 +12,6 @@ import base64
 import hashlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -56,7 +55,8 @@ _VALIDITY = Grammar("validity", _der.SEQUENCE | ENTER, *[ANY | WHOLE | CONTENT] 
 _PEM_WIDTH = 64
 
 
-class _Rest(NamedTuple):
+@value()
+class _Rest:
     """The parts of a certificate that are looked at now and then: contents, but the last two."""
 
     version: bytes
@@ -250,7 +250,8 @@ class Certificate:
             spki: the key's SubjectPublicKeyInfo, DER.
             allowed: the legacy algorithms that are allowed.
         """
-        _, _, _, _, signed, algorithm, signature = self._rest
+        rest = self._rest
+        signed, algorithm, signature = rest.signed, rest.algorithm, rest.signature
         try:
             key = public_keys.load_any(spki)
             scheme = signatures.read(read_algorithm(algorithm), key, allowed)
