@@ -102,9 +102,9 @@ class Grammar:
         self.fields: _Fields = self._first_fields
         self.rows: _Rows = self._first_rows
 
-    def _first_fields(self, element: bytes) -> list[Any]:
+    def _first_fields(self, *arguments: Any) -> list[Any]:
         self.fields = _element_function(self._pattern, self._what, self._rewritten)
-        return self.fields(element)
+        return self.fields(*arguments)
 
     def _first_rows(self, *arguments: Any) -> Any:
         self.rows = _row_function(self._pattern, self._what, self._rewritten_row)

@@ -64,7 +64,8 @@ MAX_CERTIFICATES = MAX_SIGNERS = 32
 # The two sets go by where they stand, whatever their tags.
 # EncapsulatedContentInfo ::= SEQUENCE {
 #     eContentType ContentType, eContent [0] EXPLICIT OCTET STRING OPTIONAL }
-CONTENT_INFO = Grammar("CMS ContentInfo", der.SEQUENCE | ENTER, der.OID, 0xA0 | CONTENT, END)
+# Content and what is in it are cut at once; of what does not fit, the type is looked at.
+_CONTENT_INFO = Grammar("CMS ContentInfo", der.SEQUENCE | ENTER, der.OID, 0xA0 | SKIP, END)
 # SignerIdentifier, RecipientIdentifier ::= CHOICE {
 #     issuerAndSerialNumber IssuerAndSerialNumber,
 #     subjectKeyIdentifier [0] SubjectKeyIdentifier }
@@ -89,10 +90,12 @@ _SIGNER_INFO = (
 _ROW = Row([ANY], ber.split, of_ones=True)
 _SIGNED_DATA = Grammar(
     "CMS SignedData",
+    *(der.SEQUENCE | ENTER, der.OID, 0xA0 | ENTER),
     *(der.SEQUENCE | ENTER, der.INTEGER | SKIP, ANY | SKIP, der.SEQUENCE | ENTER, der.OID),
     *(0xA0 | ENTER | OPTIONAL, der.OCTET_STRING | WHOLE | CONTENT, END, END),
     *(0xA0 | ENTER | OPTIONAL, _ROW, END, 0xA1 | ENTER | OPTIONAL, _ROW, END),
-    *(ANY | ENTER, Row(_SIGNER_INFO, Grammar("CMS SignerInfo", *_SIGNER_INFO).rows), END, END),
+    *(ANY | ENTER, Row(_SIGNER_INFO, Grammar("CMS SignerInfo", *_SIGNER_INFO).rows), END),
+    *(END, END, END),
 )
 _CERTIFICATES, _CRLS, _SIGNED_ATTRS = 0xA0, 0xA1, 0xA0
 _SIGNED_ATTRIBUTES = 3  # where they stand in a SignerInfo
@@ -200,10 +203,14 @@ def read_signed_data(message: bytes) -> SignedData:
     Raises:
         Malformed: it is something else.
     """
-    kind, signed = CONTENT_INFO.fields(message)
+    try:
+        kind, content_type, held, content, *rows = _SIGNED_DATA.fields(message)
+    except Malformed:
+        check_type(message, SIGNED_DATA, "SignedData")
+        raise
     if kind != SIGNED_DATA:
-        raise Malformed(f"CMS content type {ber.oid(kind).dotted_string}, not SignedData")
-    content_type, held, content, certificates, crls, signers = _SIGNED_DATA.fields(signed)
+        raise other_type(kind, "SignedData")
+    certificates, crls, signers = rows
     if len(certificates) > MAX_CERTIFICATES:
         raise Malformed(f"{len(certificates)} certificates in one message")
     if len(signers) > MAX_SIGNERS:
@@ -215,6 +222,27 @@ def read_signed_data(message: bytes) -> SignedData:
         tuple(crls),
         tuple([_signer_info(message, *one) for one in enumerate(signers)]),
     )
+
+
+def check_type(message: bytes, wanted: bytes, name: str) -> None:
+    """Refuse what is a ContentInfo of another type, as far as DER shows it.
+
+    Args:
+        message: what could not be read.
+        wanted: OID of the content type that it was read as, DER.
+        name: of that.
+
+    Raises:
+        Malformed: it is of another type.
+    """
+    (kind,) = _CONTENT_INFO.fields(message, lambda _: (wanted,))
+    if kind != wanted:
+        raise other_type(kind, name)
+
+
+def other_type(kind: bytes, name: str) -> Malformed:
+    """Return the refusal of a content type other than the named one; an OID, DER."""
+    return Malformed(f"CMS content type {ber.oid(kind).dotted_string}, not {name}")
 
 
 def _signer_info(message: bytes, position: int, fields: tuple[Any, ...]) -> SignerInfo:
