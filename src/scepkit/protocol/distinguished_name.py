@@ -11,7 +11,6 @@ octet in one; see `asn1.strings` for what is read all the same.
 from __future__ import annotations
 
 import hashlib
-from operator import attrgetter
 
 from cryptography import x509
 from cryptography.x509 import ObjectIdentifier
@@ -95,7 +94,6 @@ class NameAttribute:
         """
         return strings.decode(self.tag, self.octets) if self.string is None else self.string
 
-    @property
     def comparable(self) -> bytes:
         """Return it as it compares: the type, then the text; a value that is no text as it came."""
         if self.string is None:
@@ -108,9 +106,6 @@ class NameAttribute:
             return f"{self.label}=#{self.value.hex()}"
         known = _LABELS.get(self.type)
         return f"{known or self.label}={escape(self.string)}"
-
-
-_COMPARABLE = attrgetter("comparable")
 
 
 @value(keeps=True)
@@ -216,7 +211,12 @@ class Name:
     @once
     def _comparable(self) -> list[list[bytes]]:
         """The parts as they compare, whatever order they stand in."""
-        return sorted([sorted(map(_COMPARABLE, rdn)) for rdn in self.rdns])
+        parts = []
+        for rdn in self.rdns:
+            # One attribute, as nearly all parts have, is in order.
+            few = len(rdn) == 1
+            parts.append([rdn[0].comparable()] if few else sorted(a.comparable() for a in rdn))
+        return sorted(parts)
 
     @property
     def _spelling(self) -> list[list[tuple[bytes, str | bytes]]]:
@@ -232,7 +232,12 @@ class Name:
     @once
     def _text(self) -> str:
         try:
-            return ",".join(["+".join(map(str, rdn)) for rdn in reversed(self.rdns)])
+            return ",".join(
+                [
+                    str(rdn[0]) if len(rdn) == 1 else "+".join(map(str, rdn))
+                    for rdn in reversed(self.rdns)
+                ]
+            )
         except Malformed:
             return f"#{self.der[:_SHOWN].hex()}"
 
