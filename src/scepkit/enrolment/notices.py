@@ -96,7 +96,8 @@ def _validity(wanted: CertificationRequest, order: Order, certificate: IssuedCer
         "" where it ends when it was to.
     """
     profile, now, end = order.profile, order.now, certificate.not_after
-    wish = requested(wanted) if PAIR in wanted.info else None
+    # Quicker than `in`, which takes the octets for a number first.
+    wish = requested(wanted) if wanted.info.find(PAIR) >= 0 else None
     if _reaches(end, now + profile.validity):
         return "validity" if wish is not None and wish > profile.validity else ""
     if wish is not None and profile.shortens and _is_same_second(end, now + wish):
