@@ -95,8 +95,8 @@ class Certificate:
             Malformed: it is not a certificate.
         """
         signed, algorithm, signature = _CERTIFICATE.fields(der)
-        version, serial, number, issuer, validity, subject, spki, *optional = _SIGNED.fields(signed)
-        held, extensions, more = optional
+        fields = _SIGNED.fields(signed)
+        version, serial, number, issuer, validity, subject, spki, held, extensions, more = fields
         if more:
             # Such as issuerUniqueID, which nobody has made for decades.
             others = [content for tag, content in ber.tags_and_contents(more) if tag == _EXTENSIONS]

@@ -172,7 +172,8 @@ class CertificationRequest:
         if len(values) > 1 and len(set(values)) > 1:
             raise BadRequest("the request has several challengePasswords", rule="challenge")
         try:
-            text = strings.decode(*ber.tag_and_content(values[0]))
+            tag, octets = ber.tag_and_content(values[0])
+            text = strings.decode(tag, octets)
         except (Malformed, strings.Undecodable):
             # Not `from`: whatever it holds may be the password.
             raise BadRequest("the request's challengePassword cannot be read as text") from None
@@ -209,8 +210,11 @@ class CertificationRequest:
         Raises:
             BadRequest: the extensions, or the attributes, cannot be read.
         """
-        wanted = [one.der for one in self.extensions.all if one.identifier != _CHALLENGE]
-        attributes = [_der.attribute(_EXTENSION_REQUEST, _der.sequence(*wanted))] if wanted else []
+        asked, attributes = self.extensions.all, list[bytes]()
+        if asked:
+            wanted = [one.der for one in asked if one.identifier != _CHALLENGE]
+            if wanted:
+                attributes.append(_der.attribute(_EXTENSION_REQUEST, _der.sequence(*wanted)))
         if kept:
             found = (values for kind, values in self.attributes if kind == kept)
             attributes += [_der.attribute(kept, one) for values in found for one in values]
@@ -412,15 +416,15 @@ def _decoy() -> _Claim:
     return _claim(csr_writing.signed_by_nobody())
 
 
-def _cut(der: bytes) -> list[Any]:
+def _cut(der: bytes) -> tuple[Any, ...]:
     """Cut a CertificationRequest (RFC 2986 section 4.2), and its CertificationRequestInfo.
 
     Returns:
         CertificationRequestInfo and AlgorithmIdentifier, DER, and the content of the BIT STRING;
         then subject and SubjectPublicKeyInfo, DER, and the attributes.
     """
-    whole = _REQUEST.fields(der)
-    *parts, attributes, more = _INFO.fields(whole[0])
+    info, algorithm, signature = _REQUEST.fields(der)
+    subject, spki, attributes, more = _INFO.fields(info)
     if more and ber.split(more) and not attributes:
         raise Malformed("not a PKCS#10 request: its attributes are of another type")
-    return [*whole, *parts, attributes or []]
+    return info, algorithm, signature, subject, spki, attributes or []

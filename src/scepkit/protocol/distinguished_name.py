@@ -142,7 +142,7 @@ class Name:
         """
         (row,) = _NAME.fields(self.der)
         if isinstance(row, list):
-            return tuple([(_attribute(*fields),) for fields in row])
+            return tuple([(_attribute(der, kind, v, octets),) for der, kind, v, octets in row])
         rdns = [
             [_ATTRIBUTE.fields(one) for one in ber.parts(rdn, _der.SET, "part of a Name")]
             for rdn in ber.split(row)

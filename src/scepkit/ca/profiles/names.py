@@ -115,7 +115,8 @@ class NameRules:
             if values:
                 names = self._with_added(names, values)
             # A certificate has each once.
-            counted = list(dict.fromkeys([one for one in names if one.kind in self.kinds]))
+            kinds = self.kinds
+            counted = [*dict.fromkeys([one for one in names if one.kind in kinds])] if names else []
             if "email" in self.rules and "email" in self.kinds:
                 counted += self._emails(subject, counted)
             self._check(counted)

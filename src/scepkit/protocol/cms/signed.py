@@ -220,7 +220,7 @@ def read_signed_data(message: bytes) -> SignedData:
         content if held else None,
         tuple(certificates),
         tuple(crls),
-        tuple([_signer_info(message, *one) for one in enumerate(signers)]),
+        tuple([_signer_info(message, place, one) for place, one in enumerate(signers)]),
     )
 
 
@@ -415,9 +415,9 @@ class Signer:
         # DER's order is one of octets, and so one of the attributes' lengths first.
         encoded = b"".join(sorted([_CONTENT_TYPE_IS_DATA, message_digest, *attributes]))
         signature = self._sign(der.element(der.SET, encoded))
+        head, certificates, signer = self._head, self._certificates, self._signer
         return _SIGNED.write(
-            *(self._head, content, self._certificates),
-            *(self._signer, encoded, self._algorithm, signature),
+            head, content, certificates, signer, encoded, self._algorithm, signature
         )
 
 
