@@ -122,6 +122,16 @@ class Connections:
         self._counted.add(connection)
         return True
 
+    @property
+    def are_more_than_others(self) -> bool:
+        """Say whether another worker process has fewer."""
+        return self._tally.is_ahead
+
+    @property
+    def of_others(self) -> int:
+        """Return how many the other worker processes have."""
+        return self._tally.of_others
+
     def forget(self, connection: Connection) -> None:
         """Count a connection no more; the second time nothing happens."""
         if connection not in self._counted:

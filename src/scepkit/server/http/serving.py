@@ -12,10 +12,11 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
+from scepkit.server.http.accepting import Accepting
 from scepkit.server.http.connection import HTTPConnection
 from scepkit.server.http.connections import Connections
 from scepkit.server.http.exchange import Answerer
@@ -25,13 +26,6 @@ from scepkit.server.http.tls_accepting import TLSAccepting
 GRACE = 30
 
 log = structlog.get_logger()
-
-
-class Accepting(Protocol):
-    """Takes connections, until it is closed."""
-
-    def close(self) -> None:
-        """Take no more."""
 
 
 class HTTPServer:
@@ -66,9 +60,9 @@ class HTTPServer:
             tls: what TLS is done with; None for connections in clear.
         """
         self._tell_the_time()
-        accepting: Accepting
+        accepting: Accepting | TLSAccepting
         if tls is None:
-            accepting = await self._loop.create_server(lambda: HTTPConnection(self), sock=listener)
+            accepting = Accepting(listener, lambda: HTTPConnection(self), self.connections)
         else:
             accepting = TLSAccepting(listener, tls, lambda: HTTPConnection(self), self.connections)
         await self._stopping.wait()

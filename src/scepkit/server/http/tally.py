@@ -58,6 +58,17 @@ class Tally:
         """Return the number of all connections."""
         return sum(cells[0] for cells in self._all())
 
+    @property
+    def is_ahead(self) -> bool:
+        """Say whether another process has fewer connections than this one."""
+        mine, *others = (cells[0] for cells in self._all())
+        return any(count < mine for count in others)
+
+    @property
+    def of_others(self) -> int:
+        """Return the number of connections of the other processes."""
+        return self.total - self._mine[0]
+
     def of(self, address: str) -> int:
         """Return the number of connections of an address; sometimes more, never fewer."""
         places = self._places(address)
