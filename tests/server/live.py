@@ -162,7 +162,17 @@ class Server:
     @property
     def workers(self) -> list[int]:
         """The processes that serve; another one forks them, which is its only child."""
-        return [worker for forks in children_of(self.pid) for worker in children_of(forks)]
+        return [pid for pid in self.forked if _listens(pid)]
+
+    @property
+    def committer(self) -> int | None:
+        """The process that commits for several workers, once it is there."""
+        return next((pid for pid in self.forked if not _listens(pid)), None)
+
+    @property
+    def forked(self) -> list[int]:
+        """All processes that are forked to work."""
+        return [pid for forks in children_of(self.pid) for pid in children_of(forks)]
 
     # its log
 
@@ -258,6 +268,22 @@ def children_of(pid) -> list[int]:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return []
+
+
+def _listens(pid: int) -> bool:
+    """Say whether a process holds a TCP socket that listens."""
+    listening = {
+        f"socket:[{line.split()[9]}]"
+        for file in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{file}").read_text().splitlines()[1:]
+        if line.split()[3] == "0A"
+    }
+    held = set()
+    with contextlib.suppress(OSError):
+        for one in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                held.add(str(one.readlink()))
+    return bool(held & listening)
 
 
 def is_running(pid: int) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import resource
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -83,6 +85,52 @@ def test_kill_9_under_load(directory, serve, challenges):
     assert serials <= {row["serial"] for row in rows}
     assert {row["subject"] for row in rows} == {f"CN=dev-{n}" for n in range(len(secrets))}
     assert again.stop() == 0
+
+
+def test_the_process_that_commits_is_killed_under_load(directory, serve, challenges):
+    """Every certificate that was received is stored; who got none asks again, and gets one."""
+    path = directory()
+    server = serve(path, "--workers", "2")
+    first = wait_until(lambda: len(server.workers) == 2 and server.committer, "the processes")
+    secrets = challenges(path, THREADS * EACH)
+    messages = {
+        secret: devices.pkcs_req(secret, to=server.ra, transaction_id=f"tx-{number}")
+        for number, secret in enumerate(secrets)
+    }
+    received, refused, enough = {}, [], threading.Event()
+
+    def device(mine):
+        for secret in mine:
+            while (answer := server.post(messages[secret])).status == 503:
+                refused.append(secret)
+            received[secret] = server.read(answer).certificate
+            if len(received) >= len(secrets) // 4:
+                enough.set()
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        running = [pool.submit(device, secrets[at::THREADS]) for at in range(THREADS)]
+        for _ in range(2):
+            assert enough.wait(PATIENCE)
+            os.kill(first, signal.SIGKILL)
+            gone = first
+            first = wait_until(
+                lambda gone=gone: server.committer not in (None, gone) and server.committer,
+                "the next one",
+            )
+        for one in running:
+            one.result(PATIENCE)
+    line = server.logged(event="the process that commits ended and is replaced")
+    assert line["status"] == -signal.SIGKILL
+    # Nobody has a second certificate, and what was received is what is stored.
+    serials = {row["serial"] for row in listed(path)}
+    got = {
+        show_serial(x509.load_der_x509_certificate(certificate).serial_number)
+        for certificate in received.values()
+    }
+    assert serials == got
+    assert len(got) == len(secrets)
+    assert server.stop() == 0
+    assert "Traceback" not in server.log
 
 
 @pytest.mark.rfc("P-78")

@@ -9,8 +9,10 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from time import sleep
 
+from scepkit.server.reloading.channel import listen
 from scepkit.store import (
     AuditAction,
     AuditEvent,
@@ -19,6 +21,7 @@ from scepkit.store import (
     SignerRevoked,
     Store,
 )
+from scepkit.store.committer import Committer
 from stored import CA, NOW, make_grant, make_issuance, make_queued, put_challenge
 
 
@@ -111,6 +114,11 @@ def audit(url, node, times):
             store.write_audit(AuditEvent(AuditAction.STARTED, "a", NOW))
 
 
+def commit(url, place):
+    """Commit for others, until killed."""
+    Committer(listen(Path(place)), Store.open(url)).serve()
+
+
 def for_ever(once):
     def run(url, node=None):
         store = Store.open(url, node=node)
@@ -189,6 +197,7 @@ ROLES = {
     "hold and release": hold_and_release,
     "renew": renew,
     "audit": audit,
+    "commit": commit,
     "record for ever": for_ever(record_one),
     "approve for ever": for_ever(approve_one),
     "one of subject": one_of_subject,

@@ -149,15 +149,16 @@ class Authority:
             self.limits.check(subject, names)
         identifier = public_keys.key_identifier(spki)
         extensions = b"".join((self._extensions, *granted, _KEY_IDENTIFIER, identifier))
-        number = serial.to_bytes(serial.bit_length() // 8 + 1, "big")
-        start, end = _der.time(not_before), _der.time(not_after)
         to_be_signed = _TO_BE_SIGNED.write(
-            number, self._algorithm_and_issuer, start, end, subject.der, spki, extensions
+            *(serial.to_bytes(serial.bit_length() // 8 + 1, "big"), self._algorithm_and_issuer),
+            *(_der.time(not_before), _der.time(not_after), subject.der, spki, extensions),
         )
         der = _CERTIFICATE.write(to_be_signed, self._algorithm, self._sign(to_be_signed))
         key_hash = hashlib.sha256(spki).digest()
-        known = listed(names) if names else ""
-        return IssuedCertificate(der, serial, not_before, not_after, key_hash, known, granted)
+        validity = not_before, not_after
+        return IssuedCertificate(
+            der, serial, *validity, key_hash, listed(names) if names else "", granted
+        )
 
     def withdraw(self, certificate: IssuedCertificate) -> None:
         """Do nothing: a certificate of ours that is neither stored nor sent exists nowhere."""

@@ -313,7 +313,7 @@ def _compared(name: GeneralName) -> _Compared:
 
 def _parts(name: Name) -> list[list[bytes]]:
     """Return the parts of a name in their order, each as it compares."""
-    return [sorted(one.comparable() for one in rdn) for rdn in name.rdns]
+    return [sorted(one.comparable for one in rdn) for rdn in name.rdns]
 
 
 def _host(uri: str) -> str:

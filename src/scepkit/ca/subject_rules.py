@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _BIT_STRING = 0x03
 EMAIL_ADDRESS = der.oid(NameOID.EMAIL_ADDRESS)
-_EMAIL_ADDRESS = EMAIL_ADDRESS[2:]  # its content, which is the same in BER
 _UNIQUE_IDENTIFIER = der.oid(NameOID.X500_UNIQUE_IDENTIFIER)
 _LONGEST_HOST = 253  # RFC 1035 section 2.3.4, as text
 _NO_HOST = frozenset("/:@\\")
@@ -98,7 +97,7 @@ def certified_subject(subject: Name) -> CertifiedName:
     try:
         rdns = subject.rdns
         written = [
-            _certified(rdn[0]) if len(rdn) == 1 else b"".join(sorted(map(_certified, rdn)))
+            _certified(*rdn) if len(rdn) == 1 else b"".join(sorted(map(_certified, rdn)))
             for rdn in rdns
         ]
     except Malformed as error:
@@ -130,8 +129,6 @@ def email_addresses(subject: Name) -> tuple[GeneralName, ...]:
     """
     if isinstance(subject, CertifiedName):
         return subject.emails
-    if subject.der.find(_EMAIL_ADDRESS) < 0:  # the way of most
-        return ()
     return tuple(
         [
             GeneralName.email(attribute.text())
@@ -204,11 +201,14 @@ def allowed_names(
         BadRequest: a name of an allowed kind that is not well-formed (RFC 5280 section 4.2.1.6), or
             that nobody vouches for.
     """
-    names: dict[GeneralName, None] = {}
-    for name in requested:
-        kind = name.kind
-        if kind in san_types and (kind not in IDENTITY_KINDS or identity.takes(name)):
-            names[_checked(name, kind)] = None
+    names = dict.fromkeys(
+        [
+            _checked(name, kind)
+            for name in requested
+            if (kind := name.kind) in san_types
+            and (kind not in IDENTITY_KINDS or identity.takes(name))
+        ]
+    )
     emails = email_addresses(subject) if "email" in san_types else ()
     if emails:
         known = frozenset(map(str, names))

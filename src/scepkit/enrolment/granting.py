@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scepkit.ca.identity import Identity
 from scepkit.ca.issuer import Order
@@ -21,7 +21,6 @@ from scepkit.enrolment.secret_box import Passphrases, SecretBox
 from scepkit.enrolment.vouching import treatment, vouchers
 from scepkit.errors import FailInfoError
 from scepkit.protocol.algorithms import is_rsa
-from scepkit.protocol.value import value
 from scepkit.store import SameSubject
 
 if TYPE_CHECKING:
@@ -37,8 +36,7 @@ if TYPE_CHECKING:
     from scepkit.store import Challenge, Store
 
 
-@value()
-class Claim:
+class Claim(NamedTuple):
     """A request that is entitled to a certificate, as far as this server alone can say.
 
     Attributes:

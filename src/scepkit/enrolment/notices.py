@@ -5,7 +5,7 @@ Of most requests nothing is cut, and that is seen without reading the certificat
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
 from scepkit.ca.profiles import cut
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _ISSUER = "issuer"
 _VALIDITY = "validity"
-_SECOND = timedelta(seconds=1)
 
 
 def notice(
@@ -45,15 +44,10 @@ def notice(
         is_own: whether the CA here issued it; of any other one, the rules are its own.
     """
     try:
-        found = _extensions(wanted, certificate)
+        found = [*_extensions(wanted, certificate)]
         if not is_own:
             return written(Notice(_ISSUER, one.attribute) for one in found)
-        rules = order.profile.subject
-        if rules is not None and order.subject.der != wanted.subject.der:
-            found += tuple(_subject(wanted.subject, order, rules))
-        rule = _validity(wanted, order, certificate)
-        if rule:
-            found += (Notice(rule, _VALIDITY),)
+        found += [*_subject(wanted.subject, order), *_validity(wanted, order, certificate)]
     except (BadRequest, Malformed, Undecodable):
         # Another CA's certificate may be odd: then nothing is said of it.
         return ""
@@ -61,15 +55,17 @@ def notice(
 
 
 def _extensions(wanted: CertificationRequest, certificate: IssuedCertificate) -> tuple[Notice, ...]:
-    asked = wanted.extensions.all
-    if not asked or {one.der for one in asked}.issubset(certificate.granted):
+    if {one.der for one in wanted.extensions.all}.issubset(certificate.granted):
         # The way of most requests: the same octets.
         return ()
     return cut.notices(wanted, Certificate.read(certificate.der))
 
 
-def _subject(wanted: Name, order: Order, rules: SubjectRules) -> Iterator[Notice]:
+def _subject(wanted: Name, order: Order) -> Iterator[Notice]:
     """Yield the attributes of the subject whose value the profile made, or that it left out."""
+    rules = order.profile.subject
+    if rules is None or order.subject.der == wanted.der:
+        return
     had = {(one.type, one.text()) for rdn in order.subject.rdns for one in rdn}
     for one in (one for rdn in wanted.rdns for one in rdn):
         if (one.type, one.text()) not in had and not _is_same(one.type, rules):
@@ -89,31 +85,27 @@ def _rule(kind: bytes, rules: SubjectRules) -> str:
     return f"subject.{rule.label}.{'template' if rule.fixed is None else 'fixed'}"
 
 
-def _validity(wanted: CertificationRequest, order: Order, certificate: IssuedCertificate) -> str:
-    """Return the rule by which the certificate ends before the profile's validity, or the wish.
+def _validity(
+    wanted: CertificationRequest, order: Order, certificate: IssuedCertificate
+) -> Iterator[Notice]:
+    """Yield the rule by which the certificate ends before the profile's validity, or the wish."""
+    profile, now = order.profile, order.now.astimezone(UTC)
 
-    Returns:
-        "" where it ends when it was to.
-    """
-    profile, now, end = order.profile, order.now, certificate.not_after
-    # Quicker than `in`, which takes the octets for a number first.
-    wish = requested(wanted) if wanted.info.find(PAIR) >= 0 else None
-    if _reaches(end, now + profile.validity):
-        return "validity" if wish is not None and wish > profile.validity else ""
-    if wish is not None and profile.shortens and _is_same_second(end, now + wish):
-        return ""
+    def after(time: timedelta) -> datetime:
+        return (now + time).replace(microsecond=0)
+
+    wish = requested(wanted) if PAIR in wanted.info else None
+    end = certificate.not_after
+    if end >= after(profile.validity):
+        if wish is not None and wish > profile.validity:
+            yield Notice("validity", _VALIDITY)
+        return
+    if wish is not None and profile.shortens and end == after(wish):
+        return
     fixed = profile.not_after
-    if order.validity is not None and _is_same_second(end, now + order.validity):
-        return "service"
-    if fixed is not None and _is_same_second(end, fixed):
-        return "not_after"
-    return "ca"
-
-
-def _reaches(end: datetime, moment: datetime) -> bool:
-    """Say whether a certificate's end, which is in whole seconds, is in that second or later."""
-    return end + _SECOND > moment
-
-
-def _is_same_second(end: datetime, moment: datetime) -> bool:
-    return end <= moment < end + _SECOND
+    if order.validity is not None and end == after(order.validity):
+        yield Notice("service", _VALIDITY)
+    elif fixed is not None and end == fixed.astimezone(UTC).replace(microsecond=0):
+        yield Notice("not_after", _VALIDITY)
+    else:
+        yield Notice("ca", _VALIDITY)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from scepkit.ca.authority import Authority
 from scepkit.enrolment.issuers import Issuers, stored_certificate
@@ -25,7 +26,6 @@ from scepkit.protocol.cms.enveloped import undecryptable
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.general_name import GeneralName
 from scepkit.protocol.once import once
-from scepkit.protocol.value import value
 from scepkit.store import CertificateKey, Store
 
 
@@ -66,8 +66,7 @@ class RevokedSigner(BadRequest):
     """The signer's certificate is revoked: it entitles to nothing."""
 
 
-@value()
-class Sender:
+class Sender(NamedTuple):
     """The sender of a request for a certificate.
 
     Attributes:

@@ -12,6 +12,7 @@ import base64
 import hashlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -40,31 +41,22 @@ from scepkit.protocol.once import once
 from scepkit.protocol.value import value
 
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
-# Version; serial number, signature, issuer, validity, subject, key; then what is optional.
-_PARTS = (
-    *(_VERSION | OPTIONAL | ENTER, _der.INTEGER | CONTENT, END),
-    *(_der.INTEGER | WHOLE | CONTENT, _der.SEQUENCE | SKIP, *[_der.SEQUENCE] * 4),
-    *(_EXTENSIONS | WHOLE | CONTENT | OPTIONAL, REST, END),
-)
 _CERTIFICATE = Grammar(
-    "certificate",
-    *(_der.SEQUENCE | ENTER, _der.SEQUENCE | WHOLE | ENTER, *_PARTS),
-    *(ANY, _der.BIT_STRING | CONTENT, END),
-)
-# The same in two steps: what is signed stays as it came, also where it is BER inside.
-_OUTSIDE = Grammar(
     "certificate",
     *(_der.SEQUENCE | ENTER, _der.SEQUENCE, ANY, _der.BIT_STRING | CONTENT, END),
 )
+# Version; serial number, signature, issuer, validity, subject, key; then what is optional.
 _SIGNED = Grammar(
-    "certificate: a part is of another type, or missing", _der.SEQUENCE | ENTER, *_PARTS
+    "certificate: a part is of another type, or missing",
+    *(_der.SEQUENCE | ENTER, _VERSION | OPTIONAL | ENTER, _der.INTEGER | CONTENT, END),
+    *(_der.INTEGER | WHOLE | CONTENT, _der.SEQUENCE | SKIP, *[_der.SEQUENCE] * 4),
+    *(_EXTENSIONS | WHOLE | CONTENT | OPTIONAL, REST, END),
 )
 _VALIDITY = Grammar("validity", _der.SEQUENCE | ENTER, *[ANY | WHOLE | CONTENT] * 2, END)
 _PEM_WIDTH = 64
 
 
-@value()
-class _Rest:
+class _Rest(NamedTuple):
     """The parts of a certificate that are looked at now and then: contents, but the last two."""
 
     version: bytes
@@ -102,13 +94,13 @@ class Certificate:
         Raises:
             Malformed: it is not a certificate.
         """
-        fields = _CERTIFICATE.fields(der, _cut_in_steps)
-        signed, version, serial, number, issuer, validity, subject, spki, *others = fields
-        held, extensions, more, algorithm, signature = others
+        signed, algorithm, signature = _CERTIFICATE.fields(der)
+        version, serial, number, issuer, validity, subject, spki, *optional = _SIGNED.fields(signed)
+        held, extensions, more = optional
         if more:
             # Such as issuerUniqueID, which nobody has made for decades.
-            late = [content for tag, content in ber.tags_and_contents(more) if tag == _EXTENSIONS]
-            extensions = extensions if held or not late else late[0]
+            others = [content for tag, content in ber.tags_and_contents(more) if tag == _EXTENSIONS]
+            extensions = extensions if held or not others else others[0]
         rest = _Rest(version, number, validity, extensions, signed, algorithm, signature[1:])
         return cls(der, issuer, serial, subject, spki, rest)
 
@@ -258,8 +250,7 @@ class Certificate:
             spki: the key's SubjectPublicKeyInfo, DER.
             allowed: the legacy algorithms that are allowed.
         """
-        rest = self._rest
-        signed, algorithm, signature = rest.signed, rest.algorithm, rest.signature
+        _, _, _, _, signed, algorithm, signature = self._rest
         try:
             key = public_keys.load_any(spki)
             scheme = signatures.read(read_algorithm(algorithm), key, allowed)
@@ -273,11 +264,6 @@ class Certificate:
         except Malformed:
             return False
         return der != signed and scheme.verify(key, signature, der)
-
-
-def _cut_in_steps(der: bytes) -> list[bytes]:
-    signed, algorithm, signature = _OUTSIDE.fields(der)
-    return [signed, *_SIGNED.fields(signed), algorithm, signature]
 
 
 def readable(certificates: Iterable[bytes]) -> Iterator[Certificate]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import field, replace
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography.x509 import ObjectIdentifier
 
@@ -172,8 +172,7 @@ class CertificationRequest:
         if len(values) > 1 and len(set(values)) > 1:
             raise BadRequest("the request has several challengePasswords", rule="challenge")
         try:
-            tag, octets = ber.tag_and_content(values[0])
-            text = strings.decode(tag, octets)
+            text = strings.decode(*ber.tag_and_content(values[0]))
         except (Malformed, strings.Undecodable):
             # Not `from`: whatever it holds may be the password.
             raise BadRequest("the request's challengePassword cannot be read as text") from None
@@ -210,11 +209,8 @@ class CertificationRequest:
         Raises:
             BadRequest: the extensions, or the attributes, cannot be read.
         """
-        asked, attributes = self.extensions.all, list[bytes]()
-        if asked:
-            wanted = [one.der for one in asked if one.identifier != _CHALLENGE]
-            if wanted:
-                attributes.append(_der.attribute(_EXTENSION_REQUEST, _der.sequence(*wanted)))
+        wanted = [one.der for one in self.extensions.all if one.identifier != _CHALLENGE]
+        attributes = [_der.attribute(_EXTENSION_REQUEST, _der.sequence(*wanted))] if wanted else []
         if kept:
             found = (values for kind, values in self.attributes if kind == kept)
             attributes += [_der.attribute(kept, one) for values in found for one in values]
@@ -382,8 +378,7 @@ def read_archived(der: bytes) -> CertificationRequest:
     return CertificationRequest(der, info, Name(subject), spki, key, None, attributes)
 
 
-@value()
-class _Claim:
+class _Claim(NamedTuple):
     """A PKCS#10 that could be read as far as its signature, which is not verified."""
 
     request: CertificationRequest
@@ -416,15 +411,15 @@ def _decoy() -> _Claim:
     return _claim(csr_writing.signed_by_nobody())
 
 
-def _cut(der: bytes) -> tuple[Any, ...]:
+def _cut(der: bytes) -> list[Any]:
     """Cut a CertificationRequest (RFC 2986 section 4.2), and its CertificationRequestInfo.
 
     Returns:
         CertificationRequestInfo and AlgorithmIdentifier, DER, and the content of the BIT STRING;
         then subject and SubjectPublicKeyInfo, DER, and the attributes.
     """
-    info, algorithm, signature = _REQUEST.fields(der)
-    subject, spki, attributes, more = _INFO.fields(info)
+    whole = _REQUEST.fields(der)
+    *parts, attributes, more = _INFO.fields(whole[0])
     if more and ber.split(more) and not attributes:
         raise Malformed("not a PKCS#10 request: its attributes are of another type")
-    return info, algorithm, signature, subject, spki, attributes or []
+    return [*whole, *parts, attributes or []]

@@ -11,6 +11,8 @@ octet in one; see `asn1.strings` for what is read all the same.
 from __future__ import annotations
 
 import hashlib
+from operator import attrgetter
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.x509 import ObjectIdentifier
@@ -34,8 +36,7 @@ _NAME = Grammar("Name", _der.SEQUENCE | ENTER, Row(_SINGLE, bytes), END)
 _SHOWN = 32
 
 
-@value()
-class NameAttribute:
+class NameAttribute(NamedTuple):
     """An AttributeTypeAndValue as it came.
 
     Attributes:
@@ -94,6 +95,7 @@ class NameAttribute:
         """
         return strings.decode(self.tag, self.octets) if self.string is None else self.string
 
+    @property
     def comparable(self) -> bytes:
         """Return it as it compares: the type, then the text; a value that is no text as it came."""
         if self.string is None:
@@ -106,6 +108,9 @@ class NameAttribute:
             return f"{self.label}=#{self.value.hex()}"
         known = _LABELS.get(self.type)
         return f"{known or self.label}={escape(self.string)}"
+
+
+_COMPARABLE = attrgetter("comparable")
 
 
 @value(keeps=True)
@@ -142,7 +147,7 @@ class Name:
         """
         (row,) = _NAME.fields(self.der)
         if isinstance(row, list):
-            return tuple([(_attribute(der, kind, v, octets),) for der, kind, v, octets in row])
+            return tuple([(_attribute(*fields),) for fields in row])
         rdns = [
             [_ATTRIBUTE.fields(one) for one in ber.parts(rdn, _der.SET, "part of a Name")]
             for rdn in ber.split(row)
@@ -211,12 +216,7 @@ class Name:
     @once
     def _comparable(self) -> list[list[bytes]]:
         """The parts as they compare, whatever order they stand in."""
-        parts = []
-        for rdn in self.rdns:
-            # One attribute, as nearly all parts have, is in order.
-            few = len(rdn) == 1
-            parts.append([rdn[0].comparable()] if few else sorted(a.comparable() for a in rdn))
-        return sorted(parts)
+        return sorted([sorted(map(_COMPARABLE, rdn)) for rdn in self.rdns])
 
     @property
     def _spelling(self) -> list[list[tuple[bytes, str | bytes]]]:
@@ -232,12 +232,7 @@ class Name:
     @once
     def _text(self) -> str:
         try:
-            return ",".join(
-                [
-                    str(rdn[0]) if len(rdn) == 1 else "+".join(map(str, rdn))
-                    for rdn in reversed(self.rdns)
-                ]
-            )
+            return ",".join(["+".join(map(str, rdn)) for rdn in reversed(self.rdns)])
         except Malformed:
             return f"#{self.der[:_SHOWN].hex()}"
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
@@ -56,6 +57,7 @@ def create(
     tally: Tally | None = None,
     slot: str = "1",
     third_parties: Mapping[str, ThirdParties] = MappingProxyType({}),
+    committer: Path | None = None,
 ) -> Application:
     """Return the application of a server.
 
@@ -64,6 +66,8 @@ def create(
         tally: counts its connections; with those of other workers, if there are any.
         slot: the name of this worker's place among them, for the audit record.
         third_parties: those that have a word on certificates, by the names of endpoints.
+        committer: where the process listens that commits for all workers; None where this one does
+            so itself.
 
     Raises:
         SettingsError: a file that a setting names cannot be used, or a setting does not fit its CA.
@@ -73,7 +77,7 @@ def create(
     lines = log.configure(settings.log)
     lines.lost = metrics.LOST.inc
     public_urls.warn(settings)
-    store = open_store(settings, slot)
+    store = open_store(settings, slot, committer=committer)
     # Certificates of before there were several CAs.
     store.assign_issuer(home.material.ca.key_hash)
     if home.files is None:

@@ -24,7 +24,9 @@ HAS_DATABASE = ".database"
 ADMIN = "admin"  # the slot of all commands beside the server
 
 
-def open_store(settings: Settings, slot: str = ADMIN, *, apart: bool = False) -> Store:
+def open_store(
+    settings: Settings, slot: str = ADMIN, *, apart: bool = False, committer: Path | None = None
+) -> Store:
     """Open the server's database; one that is empty only if it is the first.
 
     On another one nothing would be revoked any more, and nothing could be renewed.
@@ -33,6 +35,7 @@ def open_store(settings: Settings, slot: str = ADMIN, *, apart: bool = False) ->
         settings: where it is.
         slot: the process's place on this host, for its chain of audit records.
         apart: whether tables are made and migrated in a child process, as in `Store.open`.
+        committer: where the process listens that commits for this one, as in `Store.open`.
 
     Raises:
         StoreError: it cannot be used.
@@ -49,6 +52,7 @@ def open_store(settings: Settings, slot: str = ADMIN, *, apart: bool = False) ->
             patience=settings.database_seconds,
             node=_node(slot) if settings.audit else None,
             apart=apart,
+            committer=committer,
         )
     except EmptyDatabase as error:
         raise EmptyDatabase(

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
@@ -95,6 +96,11 @@ class Shared:
         return self.directory / "supervisor"
 
     @property
+    def committer(self) -> Path:
+        """Return the socket of the process that commits for several workers."""
+        return self.directory / "committer"
+
+    @property
     def connections(self) -> Path:
         """Return the directory in which connections are counted."""
         return self.directory / "connections"
@@ -110,11 +116,27 @@ class Shared:
         return self.directory / "started"
 
 
+class _Kind(NamedTuple):
+    """What the log says of a kind of process."""
+
+    ended: str
+    hangs: str
+
+
+_WORKER = _Kind("a worker process ended and is replaced", "a worker process hangs and is killed")
+_COMMITTER = _Kind(
+    "the process that commits ended and is replaced", "the process that commits hangs and is killed"
+)
+_API = _Kind(
+    "the process of the API ended and is replaced", "the process of the API hangs and is killed"
+)
+
+
 class WorkerProcesses:
-    """The worker processes of a server, and that of its API; for its main thread.
+    """The processes of a server: workers, what commits for several, the API; for its main thread.
 
     Args:
-        count: how many workers there are; the API comes after the last one.
+        count: how many workers there are; the others come after the last one.
         shared: what they share.
         listener: the socket that the workers serve.
         api: the socket of the API; None where there is none.
@@ -127,8 +149,13 @@ class WorkerProcesses:
         listener: socket.socket,
         api: socket.socket | None = None,
     ) -> None:
-        self._api = None if api is None else count + 1
-        self._numbers = range(1, (self._api or count) + 1)
+        committer = count + 1 if count > 1 else None
+        self._numbers = range(1, count + processes_beside(count, api) + 1)
+        self._kinds = dict.fromkeys(self._numbers, _WORKER)
+        if committer is not None:
+            self._kinds[committer] = _COMMITTER
+        if api is not None:
+            self._kinds[self._numbers[-1]] = _API
         self._heartbeats = shared.heartbeats
         self._running: set[int] = set()
         self._started: dict[int, float] = {}
@@ -141,6 +168,14 @@ class WorkerProcesses:
             import scepkit.server.worker  # noqa: F401 - so that all workers share it
 
         def work(number: int) -> int:
+            if number == committer:
+                from scepkit.server.committing import work as commit
+
+                # Else the ports would stay taken for as long as this process is there.
+                for one in (listener, api):
+                    if one is not None:
+                        one.close()
+                return commit(number, shared)
             if api is not None and number > count:
                 # Only here: devices are served without what it is made of.
                 from scepkit.server.api.process import work as serve_api
@@ -218,9 +253,7 @@ class WorkerProcesses:
             self._stop_all()
         elif number in self._numbers:
             _logger.warning(
-                "the process of the API ended and is replaced"
-                if number == self._api
-                else "a worker process ended and is replaced",
+                self._kinds[number].ended,
                 worker=number,
                 status=status,
             )
@@ -235,13 +268,16 @@ class WorkerProcesses:
                 self._heartbeats.beat(number)
             elif self._heartbeats.silence(number) > _SILENT:
                 _logger.error(
-                    "the process of the API hangs and is killed"
-                    if number == self._api
-                    else "a worker process hangs and is killed",
+                    self._kinds[number].hangs,
                     worker=number,
                 )
                 self._heartbeats.beat(number)
                 self._forks.send(number, signal.SIGKILL)
+
+
+def processes_beside(workers: int, api: socket.socket | None) -> int:
+    """Return how many processes there are beside so many workers."""
+    return (workers > 1) + (api is not None)
 
 
 @contextlib.contextmanager
@@ -282,7 +318,7 @@ def serve(
         files=endpoint_files.read_all(settings, home.read_challenge_key),
         secrets=notification_files.read_all(settings),
     )
-    with _shared(settings.workers + (api is not None)) as shared:
+    with _shared(settings.workers + processes_beside(settings.workers, api)) as shared:
         workers = Workers(home, shared.supervisor)
         try:
             # Before there is another thread.

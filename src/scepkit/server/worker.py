@@ -81,7 +81,9 @@ def _assembled(number: int, shared: Shared, received: Received) -> Application:
         passphrases=received.passphrases,
     )
     tally = Tally(shared.connections, shared.key)
-    return create(replace(home, files=received.files, secrets=received.secrets), tally, str(number))
+    home = replace(home, files=received.files, secrets=received.secrets)
+    committer = shared.committer if settings.workers > 1 else None
+    return create(home, tally, str(number), committer=committer)
 
 
 def _end_in_vain(shared: Shared) -> NoReturn:

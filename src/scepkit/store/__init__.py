@@ -17,7 +17,6 @@ from scepkit.store.deliveries import Delivery, FailedTry, Queue
 from scepkit.store.devices import Device, DeviceColumn, NewDevice
 from scepkit.store.early_renewals import Called, EarlyRenewal, Pull
 from scepkit.store.events import Event, EventType
-from scepkit.store.group_commit import Promise
 from scepkit.store.imports import ForeignCertificate, ForeignRevocation, Import, Revocation
 from scepkit.store.intune_requests import IntuneName, IntuneRow, Notice, SignedDelivery
 from scepkit.store.listing import CertificateFilter, CertificatePage, CertificateStatus, Place
@@ -25,6 +24,7 @@ from scepkit.store.mintings import KeyTaken, Minting, NewMinting
 from scepkit.store.ndes_accounts import NDESAccount
 from scepkit.store.outbox import Subscription
 from scepkit.store.planned_revocations import PlannedRevocation
+from scepkit.store.promises import Promise
 from scepkit.store.purge import Purged
 from scepkit.store.refusals import LastSeen, Refusal, RefusalFilter, RefusalRow
 from scepkit.store.request_listing import RequestFilter, RequestPage

@@ -73,9 +73,14 @@ class Database:
         Raises:
             StoreError: what was said then.
         """
-        damage = self._readers.damage or self._writers.damage
+        damage = self.damage()
         if damage is not None:
-            raise fault("use the database", damage) from None
+            raise damage from None
+
+    def damage(self) -> StoreError | None:
+        """Return what was said of a database that was seen to be damaged; None if none was."""
+        damage = self._readers.damage or self._writers.damage
+        return None if damage is None else fault("use the database", damage)
 
     def _reading(self) -> Reading:
         """Lend a connection to read with, for a `with` block that begins at once.

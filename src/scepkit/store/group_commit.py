@@ -1,9 +1,10 @@
 """Group commit: one thread writes, and everything that waits shares one transaction and one sync.
 
 Most of what the commit of one entry costs would be the same for several. So it waits a moment
-while more entries are known to come: until no more of them are to come than wait already, which
-leaves the deciding threads as much to do as the disk. A single request on an idle server waits for
-nobody.
+while more entries are known to come: until four in five of them are there, which leaves the
+deciding threads something to do while the disk works (`is_due`). After a commit the next one waits
+a moment as well, for those that were just answered and ask again. A single request on an idle
+server waits for nobody.
 A future is resolved only after the commit that holds its rows; if the commit fails, all of its
 batch fail. If it fails because another process has locked the database, so does all that waits.
 """
@@ -14,20 +15,23 @@ from abc import ABC, abstractmethod
 from collections import deque
 from concurrent.futures import Future
 from threading import Condition, Lock, Thread
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import OperationalError
 
-from scepkit.errors import StoreError
 from scepkit.store.connections import savepoint, transaction
 from scepkit.store.database import Database
-from scepkit.store.engine import fault, is_locked, stands_off
+from scepkit.store.engine import PATIENCE, is_locked, stands_off
 from scepkit.store.issuances import answer_all, audit_event, issue_all, record
 from scepkit.store.prepared import one_trip
+from scepkit.store.promises import QUEUE_LIMIT, Promise, closed, failed, full
+from scepkit.store.remote_writer import RemoteWriter
 from scepkit.store.values import Issuance, Recorded, SameSubject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from sqlalchemy import Connection, Engine
 
@@ -37,12 +41,10 @@ if TYPE_CHECKING:
     from scepkit.store.values import Answer, NewEntry, QueuedEntry
 
 BATCH_LIMIT = 64  # entries in one transaction: bounds how long other writers wait
-QUEUE_LIMIT = 1024  # entries that wait: beyond it a device does better to come back later
 GATHER_SECONDS = 0.05  # how long a commit waits for another entry that is to come
 MOST_GATHERS = 5  # how often, if each time one came
+REST_SECONDS = 0.003  # between two commits, unless there is enough for a whole batch
 TRIES = 3  # of a batch; PostgreSQL ends a standoff of two by giving one of them up
-
-_ACTION = "store the certificate"
 
 
 class Step(ABC):
@@ -71,22 +73,6 @@ class OneOfSubject(Step):
         return answer, _events(self._issuance, answer)
 
 
-class Promise(Protocol):
-    """Takes what comes of an entry: a Future does, or what knows where to hand it over.
-
-    A Future has a lock and a condition of its own, which many requests need not pay for.
-    """
-
-    def set_running_or_notify_cancel(self) -> bool:
-        """Say whether the entry is wanted still; from now on it will be written."""
-
-    def set_result(self, result: Any, /) -> None:
-        """Take the answer of an entry whose commit is on the disk."""
-
-    def set_exception(self, exception: Exception, /) -> None:
-        """Take the reason why there is no answer."""
-
-
 _Item: TypeAlias = "tuple[NewEntry | Step, Promise]"
 _Promise = TypeVar("_Promise", bound=Promise)
 
@@ -107,6 +93,7 @@ class Writer:
         self._lock = Lock()
         self._changed = Condition(self._lock)
         self._closed = False
+        self._ended = float("-inf")
         # A daemon: what is cut off at exit was never answered, so nothing is lost.
         self._thread = Thread(target=self._run, name="scepkit-store-writer", daemon=True)
         self._thread.start()
@@ -127,12 +114,9 @@ class Writer:
         """
         with self._lock:
             if self._closed:
-                raise _closed()
+                raise closed()
             if len(self._waiting) >= QUEUE_LIMIT:
-                raise StoreError(
-                    f"{QUEUE_LIMIT} certificates wait to be stored already",
-                    hint="answer 503 and look at the speed of the disk",
-                )
+                raise full(QUEUE_LIMIT)
             self._waiting.append((entry, promise))
             # The first one starts the clock.
             if len(self._waiting) == 1 or self._is_due():
@@ -158,7 +142,7 @@ class Writer:
         """Raise StoreError when nothing can be submitted any more."""
         with self._lock:
             if self._closed:
-                raise _closed()
+                raise closed()
 
     def close(self) -> None:
         """Write the waiting entries, then end the thread; may be called again."""
@@ -178,9 +162,18 @@ class Writer:
         """Wait for work, and a moment for more of it, and take what is there; empty once closed."""
         with self._lock:
             self._changed.wait_for(lambda: self._waiting or self._closed)
+            self._rest()
             self._gather()
             count = min(len(self._waiting), BATCH_LIMIT)
             return [self._waiting.popleft() for _ in range(count)]
+
+    def _rest(self) -> None:
+        """Let some time pass since the last commit, unless a whole batch waits."""
+        seconds = self._ended + REST_SECONDS - monotonic()
+        if seconds > 0:
+            self._changed.wait_for(
+                lambda: self._closed or len(self._waiting) >= BATCH_LIMIT, seconds
+            )
 
     def _gather(self) -> None:
         """Wait until a commit is due, as long as more comes: a machine may be busy, or slow."""
@@ -190,7 +183,7 @@ class Writer:
                 return
 
     def _is_due(self) -> bool:
-        return self._closed or len(self._waiting) >= min(self._coming, BATCH_LIMIT)
+        return self._closed or is_due(len(self._waiting), self._coming)
 
     def _settle(self, batch: list[_Item]) -> None:
         # A future marked as running can no longer be cancelled, so resolving it cannot fail.
@@ -201,9 +194,10 @@ class Writer:
             answers = self._write([entry for entry, _ in wanted])
         except Exception as error:  # noqa: BLE001 - the thread must outlive whatever happens
             # One error for each: a traceback grows on the exception every time it is raised.
-            answers = [_failed(error) for _ in wanted]
+            answers = [failed(error) for _ in wanted]
             if is_locked(error):
                 self._give_up(error)
+        self._ended = monotonic()
         for (_, promise), answer in zip(wanted, answers, strict=True):
             if isinstance(answer, Exception):
                 promise.set_exception(answer)
@@ -217,21 +211,10 @@ class Writer:
             self._waiting.clear()
         for promise in waiting:
             if promise.set_running_or_notify_cancel():
-                promise.set_exception(_failed(error))
+                promise.set_exception(failed(error))
 
     def _write(self, entries: list[NewEntry | Step]) -> list[Any]:
-        """Write all, again if another process' transaction was let through instead."""
-        for _ in range(TRIES - 1):
-            try:
-                return self._write_once(entries)
-            except OperationalError as error:
-                if not stands_off(error):
-                    raise
-        return self._write_once(entries)
-
-    def _write_once(self, entries: list[NewEntry | Step]) -> list[Any]:
-        with self._connections.connection() as connection:
-            return _write(connection, entries, self._audit)
+        return commit(self._connections, self._audit, entries)
 
 
 class GroupCommits(Database):
@@ -242,9 +225,15 @@ class GroupCommits(Database):
         end_request: stops counting one (`Writer.end_request`).
     """
 
-    def __init__(self, engine: Engine, node: str | None = None) -> None:
+    def __init__(
+        self, engine: Engine, node: str | None = None, committer: Path | None = None
+    ) -> None:
         super().__init__(engine, node)
-        self._writer = Writer(self._writers, self._audit)
+        self._writer: Writer | RemoteWriter = (
+            Writer(self._writers, self._audit)
+            if committer is None
+            else RemoteWriter(committer, engine.get_execution_options()[PATIENCE])
+        )
         self.begin_request = self._writer.begin_request
         self.end_request = self._writer.end_request
 
@@ -252,6 +241,14 @@ class GroupCommits(Database):
         """Store the queued entries, then close all connections; may be called again."""
         self._writer.close()
         super().close()
+
+    def commit(self, entries: list[NewEntry | Step]) -> list[Any]:
+        """Write entries in one transaction, in this thread, and return the answer to each.
+
+        Raises:
+            Exception: the commit failed, and nothing is written.
+        """
+        return commit(self._writers, self._audit, entries)
 
     @overload
     def record(self, issuance: Issuance) -> Future[Answer]: ...
@@ -296,6 +293,43 @@ class GroupCommits(Database):
             StoreError: too much is queued, or the store is closed; answer HTTP 503 (P-78).
         """
         return self._writer.submit(queued, promise or Future())
+
+
+def is_due(waiting: int, coming: int) -> bool:
+    """Say whether a commit begins with what waits, or waits for what is to come.
+
+    Args:
+        waiting: entries that are there.
+        coming: requests that are being decided, each of which may have an entry.
+    """
+    return waiting >= min(max(coming, 4 * (coming - 1)), BATCH_LIMIT)
+
+
+def commit(
+    connections: ConnectionPool, audit: AuditTrail, entries: list[NewEntry | Step]
+) -> list[Any]:
+    """Write all in one transaction; again if another process' was let through instead.
+
+    Args:
+        connections: where to write.
+        audit: the audit record.
+        entries: what to write.
+
+    Returns:
+        The answer to each: what stands in the way of one entry harms no other.
+
+    Raises:
+        Exception: the commit failed, and nothing is written.
+    """
+    for _ in range(TRIES - 1):
+        try:
+            with connections.connection() as connection:
+                return _write(connection, entries, audit)
+        except OperationalError as error:
+            if not stands_off(error):
+                raise
+    with connections.connection() as connection:
+        return _write(connection, entries, audit)
 
 
 def _write(connection: Connection, entries: list[NewEntry | Step], audit: AuditTrail) -> list[Any]:
@@ -351,17 +385,5 @@ def _attempt(connection: Connection, entry: NewEntry | Step) -> tuple[Any, Seque
     except OperationalError:
         raise
     except Exception as error:  # noqa: BLE001 - one bad value must not fail its neighbours
-        return _failed(error), []
+        return failed(error), []
     return answer, _events(entry, answer)
-
-
-def _closed() -> StoreError:
-    return StoreError("the store is closed", hint="open it again")
-
-
-def _failed(error: Exception) -> Exception:
-    if isinstance(error, (SQLAlchemyError, OSError)):
-        failure = fault(_ACTION, error)
-        failure.__cause__ = error
-        return failure
-    return error

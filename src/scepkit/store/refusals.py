@@ -24,13 +24,15 @@ from sqlalchemy.exc import IntegrityError
 from scepkit.store.audit_trail import AuditTrail
 from scepkit.store.column_types import UTCDateTime
 from scepkit.store.connections import savepoint
-from scepkit.store.group_commit import GroupCommits, Promise, Step, Writer
+from scepkit.store.group_commit import GroupCommits, Step, Writer
+from scepkit.store.promises import Promise
 from scepkit.store.refusal_events import tell_refused
 from scepkit.store.tables import refusals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from sqlalchemy import ColumnElement, Connection, Engine
 
@@ -193,8 +195,10 @@ class RefusalFilter:
 class Refusals(GroupCommits):
     """The part of the store that keeps what was refused."""
 
-    def __init__(self, engine: Engine, node: str | None = None) -> None:
-        super().__init__(engine, node)
+    def __init__(
+        self, engine: Engine, node: str | None = None, committer: Path | None = None
+    ) -> None:
+        super().__init__(engine, node, committer)
         self._aside: Writer | None = None
         self._aside_lock = Lock()
 

@@ -35,6 +35,8 @@ from scepkit.store.tokens import TokenRecords
 from scepkit.store.verdicts import Verdicts
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sqlalchemy import URL
 
 TOUCH = update(version).values(version_num=version.c.version_num)
@@ -74,7 +76,7 @@ class Store(
 
     Args:
         engine: a database whose tables are current; `Store.open` makes one.
-        node: as in `Store.open`.
+        node, committer: as in `Store.open`.
     """
 
     @classmethod
@@ -86,6 +88,7 @@ class Store(
         patience: float = BUSY_SECONDS,
         node: str | None = None,
         apart: bool = False,
+        committer: Path | None = None,
     ) -> Self:
         """Open a database, creating or migrating its tables where needed.
 
@@ -97,6 +100,8 @@ class Store(
                 to write no audit record.
             apart: whether tables are made and migrated in a child process, if this one has a single
                 thread.
+            committer: where the process listens that commits for this one and others; None where
+                this one does so itself.
 
         Raises:
             EmptyDatabase: they may not, and there are none.
@@ -109,7 +114,7 @@ class Store(
         except BaseException:
             engine.dispose()
             raise
-        return cls(engine, node)
+        return cls(engine, node, committer)
 
     def __enter__(self) -> Self:
         return self

@@ -115,8 +115,7 @@ class NameRules:
             if values:
                 names = self._with_added(names, values)
             # A certificate has each once.
-            kinds = self.kinds
-            counted = [*dict.fromkeys([one for one in names if one.kind in kinds])] if names else []
+            counted = list(dict.fromkeys([one for one in names if one.kind in self.kinds]))
             if "email" in self.rules and "email" in self.kinds:
                 counted += self._emails(subject, counted)
             self._check(counted)

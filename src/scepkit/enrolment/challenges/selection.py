@@ -10,10 +10,9 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, NoReturn
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, NoReturn
 
 from scepkit.enrolment.challenges import MAX_SERVICE_LENGTH, ChallengeRule, refused
-from scepkit.protocol.value import value
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -88,8 +87,7 @@ ANY = Pattern()
 """The shape that every challenge has."""
 
 
-@value()
-class Selected:
+class Selected(NamedTuple):
     """A rule, and what else a request needs that it entitles.
 
     Attributes:

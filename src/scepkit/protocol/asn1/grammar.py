@@ -52,7 +52,7 @@ _TAG = 0xFF
 _MULTI_OCTET = 0x1F
 _INDEFINITE = 0x80
 # Tags that are rewritten before they are cut, or that are the first of several octets.
-_ODD = tuple(tag in PIECES or tag & _MULTI_OCTET == _MULTI_OCTET for tag in range(0x100))
+_ODD = PIECES | {tag for tag in range(0x100) if tag & _MULTI_OCTET == _MULTI_OCTET}
 
 _Fields: TypeAlias = Callable[..., list[Any]]
 _Rows: TypeAlias = Callable[..., Any]
@@ -102,9 +102,9 @@ class Grammar:
         self.fields: _Fields = self._first_fields
         self.rows: _Rows = self._first_rows
 
-    def _first_fields(self, *arguments: Any) -> list[Any]:
+    def _first_fields(self, element: bytes) -> list[Any]:
         self.fields = _element_function(self._pattern, self._what, self._rewritten)
-        return self.fields(*arguments)
+        return self.fields(element)
 
     def _first_rows(self, *arguments: Any) -> Any:
         self.rows = _row_function(self._pattern, self._what, self._rewritten_row)
@@ -150,7 +150,7 @@ elif n == 0x81 and o[a + 2] > 0x7F:
 else:
     _, a = span(o, a)"""
 _UNLESS_ODD = """\
-if ODD[o[a]]:
+if o[a] in ODD:
     i, a = span(o, a)
 else:
 {}"""
@@ -186,15 +186,11 @@ class _Source:
 
     def _write_fields(self, fields: Iterator[int | Row], depth: int) -> None:
         """Write what cuts the parts of an element that ends at e0, e1, …, by its depth."""
-        before: int | Row | None = None
         for field in fields:
             if isinstance(field, Row):
-                if before is not None:
-                    self._write(f"if a > e{depth}: raise NotDER")
                 self._write_row(field, depth)
             elif field == END:
-                if not isinstance(before, Row):  # which is held to the end
-                    self._write(f"if a != e{depth}: raise NotDER")
+                self._write(f"if a != e{depth}: raise NotDER")
                 return
             elif field == REST:
                 self._write(f"if a > e{depth}: raise NotDER")
@@ -206,7 +202,6 @@ class _Source:
                 if tag := field & _TAG:
                     self._write(f"if o[a] != {tag}: raise NotDER")
                 self._write_one(field, fields, depth)
-            before = field
 
     def _write_optional(self, field: int, fields: Iterator[int | Row], depth: int) -> None:
         known, tag = len(self.names), field & _TAG
@@ -226,7 +221,7 @@ class _Source:
         if is_whole:
             self._write("p = a")
         length = _LENGTH if field & (CONTENT | ENTER) else _END
-        may_be_odd = tag == ANY or _ODD[tag]
+        may_be_odd = tag == ANY or tag in _ODD
         self._write(_UNLESS_ODD.format(indent(length, "    ")) if may_be_odd else length)
         if is_whole:
             self._write(f"{self._name()} = o[p:a]")
@@ -240,6 +235,7 @@ class _Source:
     def _write_row(self, row: Row, depth: int) -> None:
         """Write what cuts all that is left of an element as a row."""
         name, outer, self.names = self._name(), self.names, []
+        self._write(f"if a > e{depth}: raise NotDER")
         self._write(f"s_{name} = a; {name} = []\ntry:\n    while a < e{depth}:")
         self._indent += " " * 8
         self._write_fields(iter(row.pattern), depth)

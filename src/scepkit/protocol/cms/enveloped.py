@@ -18,7 +18,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ObjectIdentifier
@@ -45,7 +45,7 @@ from scepkit.protocol.cms import key_transport, password_recipient, recipients
 from scepkit.protocol.cms.key_transport import OAEP
 from scepkit.protocol.cms.pbkdf2 import MAX_ITERATIONS
 from scepkit.protocol.cms.recipients import KEY_AGREEMENT, KEY_TRANSPORT, PASSWORD
-from scepkit.protocol.cms.signed import DATA, Credential, check_type, other_type
+from scepkit.protocol.cms.signed import CONTENT_INFO, DATA, Credential
 from scepkit.protocol.once import once
 from scepkit.protocol.value import value
 
@@ -62,7 +62,6 @@ __all__ = [
 
 ENVELOPED_DATA = der.oid(ObjectIdentifier("1.2.840.113549.1.7.3"))
 
-# In its ContentInfo:
 # EnvelopedData ::= SEQUENCE {
 #     version CMSVersion,
 #     originatorInfo [0] IMPLICIT OriginatorInfo OPTIONAL,
@@ -79,14 +78,13 @@ ENVELOPED_DATA = der.oid(ObjectIdentifier("1.2.840.113549.1.7.3"))
 # the two is ever there.
 _ENVELOPED_DATA = Grammar(
     "CMS EnvelopedData",
-    *(der.SEQUENCE | ENTER, der.OID, 0xA0 | ENTER),
     *(der.SEQUENCE | ENTER, der.INTEGER | SKIP, 0xA0 | OPTIONAL | SKIP),
     # Those that are not DER are for who looks for its own among them.
     *(ANY | ENTER, Row([ANY], bytes, of_ones=True), END),
     *(der.SEQUENCE | ENTER, der.OID | SKIP),
     *(der.SEQUENCE | ENTER, der.OID, ANY | WHOLE | CONTENT | OPTIONAL, END),
     *(0x80 | CONTENT | OPTIONAL, 0xA0 | CONTENT | OPTIONAL, END),
-    *(0xA1 | OPTIONAL | SKIP, END, END, END),
+    *(0xA1 | OPTIONAL | SKIP, END),
 )
 
 _VERSIONS = {
@@ -147,8 +145,7 @@ def undecryptable(reason: str) -> Undecryptable:
     return Undecryptable(f"{_UNDECRYPTABLE}: {reason}", text=_UNDECRYPTABLE)
 
 
-@value()
-class _EnvelopedData:
+class _EnvelopedData(NamedTuple):
     """The parts of an EnvelopedData that opening it takes.
 
     Attributes:
@@ -306,13 +303,10 @@ class Envelope:
 
 
 def _read(message: bytes) -> _EnvelopedData:
-    try:
-        kind, infos, cipher, parameters, iv, encrypted, pieces = _ENVELOPED_DATA.fields(message)
-    except Malformed:
-        check_type(message, ENVELOPED_DATA, "EnvelopedData")
-        raise
+    kind, enveloped = CONTENT_INFO.fields(message)
     if kind != ENVELOPED_DATA:
-        raise other_type(kind, "EnvelopedData")
+        raise Malformed(f"CMS content type {ber.oid(kind).dotted_string}, not EnvelopedData")
+    infos, cipher, parameters, iv, encrypted, pieces = _ENVELOPED_DATA.fields(enveloped)
     if pieces and not encrypted:
         encrypted = b"".join(
             ber.content(piece, der.OCTET_STRING, "encryptedContent") for piece in ber.split(pieces)

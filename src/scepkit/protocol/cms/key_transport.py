@@ -115,7 +115,7 @@ def read(algorithm: AlgorithmIdentifier, encrypted: bytes, key: PrivateKey) -> K
         Malformed: the algorithm's parameters cannot be read.
         BadAlg: the key is not RSA, or the algorithm is unknown.
     """
-    schemes = tuple([_PKCS1_V15 if one is None else one.padding for one in _ways(algorithm)])
+    schemes = tuple(_PKCS1_V15 if one is None else one.padding for one in _ways(algorithm))
     if not decrypts(key):
         raise BadAlg("key transport is not for the key of the certificate that it names")
     return KeyTransport(key, schemes, encrypted)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.x509 import ObjectIdentifier
@@ -41,7 +41,6 @@ from scepkit.protocol.asn1.grammar import (
 )
 from scepkit.protocol.asn1.skeleton import Skeleton
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.value import value
 
 # OIDs, DER.
 DATA = der.oid(ObjectIdentifier("1.2.840.113549.1.7.1"))
@@ -64,8 +63,7 @@ MAX_CERTIFICATES = MAX_SIGNERS = 32
 # The two sets go by where they stand, whatever their tags.
 # EncapsulatedContentInfo ::= SEQUENCE {
 #     eContentType ContentType, eContent [0] EXPLICIT OCTET STRING OPTIONAL }
-# Content and what is in it are cut at once; of what does not fit, the type is looked at.
-_CONTENT_INFO = Grammar("CMS ContentInfo", der.SEQUENCE | ENTER, der.OID, 0xA0 | SKIP, END)
+CONTENT_INFO = Grammar("CMS ContentInfo", der.SEQUENCE | ENTER, der.OID, 0xA0 | CONTENT, END)
 # SignerIdentifier, RecipientIdentifier ::= CHOICE {
 #     issuerAndSerialNumber IssuerAndSerialNumber,
 #     subjectKeyIdentifier [0] SubjectKeyIdentifier }
@@ -90,12 +88,10 @@ _SIGNER_INFO = (
 _ROW = Row([ANY], ber.split, of_ones=True)
 _SIGNED_DATA = Grammar(
     "CMS SignedData",
-    *(der.SEQUENCE | ENTER, der.OID, 0xA0 | ENTER),
     *(der.SEQUENCE | ENTER, der.INTEGER | SKIP, ANY | SKIP, der.SEQUENCE | ENTER, der.OID),
     *(0xA0 | ENTER | OPTIONAL, der.OCTET_STRING | WHOLE | CONTENT, END, END),
     *(0xA0 | ENTER | OPTIONAL, _ROW, END, 0xA1 | ENTER | OPTIONAL, _ROW, END),
-    *(ANY | ENTER, Row(_SIGNER_INFO, Grammar("CMS SignerInfo", *_SIGNER_INFO).rows), END),
-    *(END, END, END),
+    *(ANY | ENTER, Row(_SIGNER_INFO, Grammar("CMS SignerInfo", *_SIGNER_INFO).rows), END, END),
 )
 _CERTIFICATES, _CRLS, _SIGNED_ATTRS = 0xA0, 0xA1, 0xA0
 _SIGNED_ATTRIBUTES = 3  # where they stand in a SignerInfo
@@ -175,8 +171,7 @@ def _in_der(row: bytes) -> list[bytes]:
         return []
 
 
-@value()
-class SignedData:
+class SignedData(NamedTuple):
     """A SignedData as it came (RFC 5652 section 5.1).
 
     Attributes:
@@ -203,14 +198,10 @@ def read_signed_data(message: bytes) -> SignedData:
     Raises:
         Malformed: it is something else.
     """
-    try:
-        kind, content_type, held, content, *rows = _SIGNED_DATA.fields(message)
-    except Malformed:
-        check_type(message, SIGNED_DATA, "SignedData")
-        raise
+    kind, signed = CONTENT_INFO.fields(message)
     if kind != SIGNED_DATA:
-        raise other_type(kind, "SignedData")
-    certificates, crls, signers = rows
+        raise Malformed(f"CMS content type {ber.oid(kind).dotted_string}, not SignedData")
+    content_type, held, content, certificates, crls, signers = _SIGNED_DATA.fields(signed)
     if len(certificates) > MAX_CERTIFICATES:
         raise Malformed(f"{len(certificates)} certificates in one message")
     if len(signers) > MAX_SIGNERS:
@@ -220,29 +211,8 @@ def read_signed_data(message: bytes) -> SignedData:
         content if held else None,
         tuple(certificates),
         tuple(crls),
-        tuple([_signer_info(message, place, one) for place, one in enumerate(signers)]),
+        tuple([_signer_info(message, *one) for one in enumerate(signers)]),
     )
-
-
-def check_type(message: bytes, wanted: bytes, name: str) -> None:
-    """Refuse what is a ContentInfo of another type, as far as DER shows it.
-
-    Args:
-        message: what could not be read.
-        wanted: OID of the content type that it was read as, DER.
-        name: of that.
-
-    Raises:
-        Malformed: it is of another type.
-    """
-    (kind,) = _CONTENT_INFO.fields(message, lambda _: (wanted,))
-    if kind != wanted:
-        raise other_type(kind, name)
-
-
-def other_type(kind: bytes, name: str) -> Malformed:
-    """Return the refusal of a content type other than the named one; an OID, DER."""
-    return Malformed(f"CMS content type {ber.oid(kind).dotted_string}, not {name}")
 
 
 def _signer_info(message: bytes, position: int, fields: tuple[Any, ...]) -> SignerInfo:
@@ -415,9 +385,9 @@ class Signer:
         # DER's order is one of octets, and so one of the attributes' lengths first.
         encoded = b"".join(sorted([_CONTENT_TYPE_IS_DATA, message_digest, *attributes]))
         signature = self._sign(der.element(der.SET, encoded))
-        head, certificates, signer = self._head, self._certificates, self._signer
         return _SIGNED.write(
-            head, content, certificates, signer, encoded, self._algorithm, signature
+            *(self._head, content, self._certificates),
+            *(self._signer, encoded, self._algorithm, signature),
         )
 
 

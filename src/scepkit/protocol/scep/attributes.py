@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 from enum import IntEnum
 from functools import lru_cache
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from cryptography.x509 import ObjectIdentifier
 
@@ -110,8 +110,7 @@ class TransactionID:
         return text.encode("unicode_escape").decode("ascii")
 
 
-@value()
-class Attributes:
+class Attributes(NamedTuple):
     """The SCEP attributes of one message, as the peer gave them.
 
     Attributes:

@@ -17,6 +17,7 @@ the one before it returns, so no step can be left out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from scepkit.errors import (
     BadAlg,
@@ -37,7 +38,6 @@ from scepkit.protocol.scep import messages
 from scepkit.protocol.scep.attributes import Attributes, MessageType, PKIStatus, read
 from scepkit.protocol.scep.messages import CertRep, Failure, Pending, Request, Success
 from scepkit.protocol.scep.sealing import seal_reply, seal_request
-from scepkit.protocol.value import value
 
 __all__ = [
     "OpenedRequest",
@@ -57,8 +57,7 @@ _DEFINED = {int(one): one for one in FailInfo}
 _TYPES = {int(one): one for one in MessageType}
 
 
-@value()
-class PKIMessage:
+class PKIMessage(NamedTuple):
     """A pkiMessage of which nothing is believed yet (steps 1 and 2).
 
     Attributes:
@@ -74,8 +73,7 @@ class PKIMessage:
     envelope: Envelope
 
 
-@value()
-class VerifiedMessage:
+class VerifiedMessage(NamedTuple):
     """A pkiMessage whose signature and attributes hold (steps 3 to 5).
 
     Attributes:
@@ -98,8 +96,7 @@ class VerifiedMessage:
         return self.envelope.message
 
 
-@value()
-class OpenedRequest:
+class OpenedRequest(NamedTuple):
     """A request out of its envelope (steps 6 and 7).
 
     Attributes:

@@ -1,0 +1,88 @@
+"""The process that commits for all workers of a server."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import replace
+
+import structlog
+
+from scepkit.errors import ScepError
+from scepkit.server import log
+from scepkit.server.data_directory import Home, open_records
+from scepkit.server.database import open_store
+from scepkit.server.reloading.channel import listen
+from scepkit.server.reloading.workers import Supervisor
+from scepkit.server.supervision import Shared
+from scepkit.server.worker import begin_to_beat
+from scepkit.store import Store
+from scepkit.store.committer import Committer
+
+SLOT = "committer"
+"""Its place among the processes, for its chain of audit records."""
+
+
+def work(number: int, shared: Shared) -> int:
+    """Commit in this process, from SIGTERM on until the last worker is gone.
+
+    Args:
+        number: of its place among the processes of the server.
+        shared: what these share.
+
+    Returns:
+        The exit status.
+    """
+    begin_to_beat(number, shared.heartbeats)
+    try:
+        supervisor = Supervisor(shared.supervisor)
+        try:
+            received = supervisor.received
+            settings = received.settings
+            log.configure(settings.log)
+            home = open_records(
+                settings.directory, settings=settings, passphrases=received.passphrases
+            )
+            home = replace(home, files=received.files, secrets=received.secrets)
+            store = open_store(settings, SLOT)
+            committer = Committer(listen(shared.committer), store)
+        except (ScepError, OSError):
+            supervisor.close()
+            raise
+    except (ScepError, OSError) as error:
+        message = error.message if isinstance(error, ScepError) else str(error)
+        structlog.get_logger().error("the process that commits cannot start", error=message)
+        return 1
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda *_: committer.stop())
+    supervisor.follow(_InForce(home, store))
+    committer.serve()
+    store.close()
+    return 0
+
+
+class _InForce:
+    """The settings of this process: who is told of what is written.
+
+    Args:
+        home: the data directory, with the settings in force.
+        store: tells them.
+    """
+
+    def __init__(self, home: Home, store: Store) -> None:
+        self.home = home
+        self._store = store
+        self._prepared: Home | None = None
+
+    def prepare(self, home: Home) -> None:
+        """Keep settings that may come into force."""
+        self._prepared = home
+
+    def switch(self) -> None:
+        """Put into force what was prepared."""
+        if self._prepared is not None:
+            self.home, self._prepared = self._prepared, None
+            self._store.subscribe(self.home.settings.subscriptions)
+
+    def drop(self, fault: ScepError | None) -> None:  # noqa: ARG002 - the workers tell of it
+        """Keep the settings in force."""
+        self._prepared = None

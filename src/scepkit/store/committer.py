@@ -1,0 +1,204 @@
+"""One process commits what several worker processes decide: what waits shares a transaction.
+
+    worker 1 ─┐
+              ├─ committer ── database
+    worker 2 ─┘
+
+Workers that commit by themselves lock each other out, and each of them forgets the pages of the
+database that it knows whenever another one has written; a commit holds the entries of one alone,
+and its statements wait for the interpreter with which the worker computes.
+
+An entry travels when it is decided, with the number of requests that its worker still decides on:
+so a commit can wait for those (`is_due`). The committer looks for entries from time to time, and
+is not woken for each.
+
+A worker that is gone has no answers any more; what it had sent is stored all the same.
+"""
+
+from __future__ import annotations
+
+import pickle
+import selectors
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from scepkit.store.engine import is_locked
+from scepkit.store.entry_channel import EntryChannel, Frame
+from scepkit.store.group_commit import (
+    BATCH_LIMIT,
+    GATHER_SECONDS,
+    MOST_GATHERS,
+    REST_SECONDS,
+    is_due,
+)
+from scepkit.store.promises import failed
+
+if TYPE_CHECKING:
+    import socket
+
+    from scepkit.errors import StoreError
+    from scepkit.store.store import Store
+
+# Seconds between two looks for more entries, and for the end while there is nothing to do.
+_LOOK = 0.004
+_IDLE = 0.5
+
+
+class _Worker:
+    """A worker process: its connection, how many of its requests are to come and to be answered."""
+
+    def __init__(self, channel: EntryChannel) -> None:
+        self.channel = channel
+        self.coming = 0
+        self.unanswered = 0
+        self.has_ended = False
+
+
+class _Waiting(NamedTuple):
+    """An entry that waits for a commit."""
+
+    worker: _Worker
+    number: int
+    entry: bytes
+
+
+class Committer:
+    """Commits what workers send; for one thread.
+
+    Args:
+        listener: the socket that workers connect to; it is closed at the end.
+        store: where entries are written.
+    """
+
+    def __init__(self, listener: socket.socket, store: Store) -> None:
+        listener.setblocking(False)
+        self._listener = listener
+        self._store = store
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(listener, selectors.EVENT_READ)
+        self._workers: set[_Worker] = set()
+        self._waiting: deque[_Waiting] = deque()
+        # When the first one and the last one of those came that wait, and when a commit ended.
+        self._first = self._last = self._ended = float("-inf")
+        self._stops = False
+
+    def stop(self) -> None:
+        """End when the last worker has hung up; a signal handler may call this."""
+        self._stops = True
+
+    def serve(self) -> None:
+        """Commit until `stop` was called and no worker is there any more."""
+        while self._workers or not self._stops:
+            self._look(0 if self._waiting else _IDLE)
+            if self._waiting and self._is_due():
+                self._commit()
+            elif self._waiting:
+                time.sleep(_LOOK)
+        self._selector.close()
+        self._listener.close()
+
+    def _is_due(self) -> bool:
+        now, waiting = time.monotonic(), len(self._waiting)
+        if waiting < BATCH_LIMIT and now - self._ended < REST_SECONDS:
+            return False
+        if is_due(waiting, sum(worker.coming for worker in self._workers)):
+            return True
+        is_late = now - self._first >= MOST_GATHERS * GATHER_SECONDS
+        return is_late or now - self._last >= GATHER_SECONDS
+
+    # --- from and to the workers ------------------------------------------------------------------
+
+    def _look(self, seconds: float) -> None:
+        """Take what has arrived, and send what could not be sent; wait for either if need be."""
+        for key, events in self._selector.select(seconds):
+            worker: _Worker | None = key.data
+            if worker is None:
+                self._welcome()
+                continue
+            try:
+                if events & selectors.EVENT_WRITE:
+                    worker.channel.flush()
+                    self._watch(worker)
+                if events & selectors.EVENT_READ:
+                    self._take(worker)
+            except OSError:
+                self._lose(worker)
+
+    def _welcome(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            # It hung up again, or too many files are open: then it tries again.
+            return
+        worker = _Worker(EntryChannel(connection))
+        self._workers.add(worker)
+        self._selector.register(worker.channel, selectors.EVENT_READ, worker)
+
+    def _take(self, worker: _Worker) -> None:
+        for frame in worker.channel.receive():
+            worker.coming = frame.coming
+            if not frame.number:
+                continue
+            self._last = time.monotonic()
+            if not self._waiting:
+                self._first = self._last
+            worker.unanswered += 1
+            self._waiting.append(_Waiting(worker, frame.number, frame.body))
+
+    def _lose(self, worker: _Worker) -> None:
+        """Take no more from a worker that sends nothing more; it is gone once it has its answers.
+
+        Whether it waits for them is not known: whoever closes, and whoever was killed, look alike.
+        """
+        if not worker.has_ended:
+            worker.has_ended, worker.coming = True, 0
+            self._selector.unregister(worker.channel)
+        self._forget_if_done(worker)
+
+    def _forget_if_done(self, worker: _Worker) -> None:
+        if worker.has_ended and not worker.unanswered:
+            self._workers.discard(worker)
+            worker.channel.close()
+
+    def _watch(self, worker: _Worker) -> None:
+        """Wait for room to send, or only for more to receive."""
+        if worker.has_ended:
+            return
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE * worker.channel.is_behind)
+        self._selector.modify(worker.channel, events, worker)
+
+    # --- commits ----------------------------------------------------------------------------------
+
+    def _commit(self) -> None:
+        """Write as much of what waits as one transaction may have, and tell the workers."""
+        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_LIMIT))]
+        try:
+            answers = self._store.commit([pickle.loads(one.entry) for one in batch])  # noqa: S301 - its own
+        except Exception as error:  # noqa: BLE001 - the process must outlive whatever happens
+            if is_locked(error):
+                # What waits behind a wait for a lock that was in vain would wait as long.
+                batch += self._waiting
+                self._waiting.clear()
+            answers = [failed(error) for _ in batch]
+        self._ended = time.monotonic()
+        self._first = self._ended
+        told: dict[_Worker, list[tuple[int, Any]]] = {}
+        for one, answer in zip(batch, answers, strict=True):
+            told.setdefault(one.worker, []).append((one.number, answer))
+        damage = self._store.damage()
+        for worker, its_answers in told.items():
+            self._tell(worker, its_answers, damage)
+
+    def _tell(
+        self, worker: _Worker, answers: list[tuple[int, Any]], damage: StoreError | None
+    ) -> None:
+        worker.unanswered -= len(answers)
+        try:
+            was_behind = worker.channel.is_behind
+            worker.channel.send(Frame(0, body=pickle.dumps((answers, damage))))
+            if worker.channel.is_behind != was_behind:
+                self._watch(worker)
+        except OSError:
+            self._lose(worker)
+        self._forget_if_done(worker)

@@ -1,0 +1,198 @@
+"""The writer of a worker process that has others beside it: the committer writes for all of them.
+
+What it does for whoever submits is what `group_commit.Writer` does.
+"""
+
+from __future__ import annotations
+
+import pickle
+import select
+import socket
+import time
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from scepkit.errors import StoreError
+from scepkit.store.entry_channel import EntryChannel, Frame
+from scepkit.store.promises import QUEUE_LIMIT, Promise, closed, full
+
+if TYPE_CHECKING:
+    from scepkit.store.group_commit import Step
+    from scepkit.store.values import NewEntry
+
+_Promise = TypeVar("_Promise", bound=Promise)
+
+# Seconds between two tries to reach the committer.
+_PAUSE = 0.05
+
+
+class RemoteWriter:
+    """Has the committer write what is submitted. Threads may share it.
+
+    If the committer ends, what it has not answered yet fails, as does what is submitted until there
+    is another one. Whether it was stored is not known then; a device that asks again is told.
+
+    Args:
+        path: where the committer listens.
+        seconds: for which it is waited for at first.
+
+    Raises:
+        StoreError: it does not answer.
+    """
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        self._path = path
+        self._lock = Lock()
+        self._promises: dict[int, Promise] = {}
+        self._number = 0
+        # Requests that are being decided, and how many of them the committer knows of.
+        self._coming = self._told = 0
+        self._damage: StoreError | None = None
+        self._closing = Event()
+        self._channel = self._reach(time.monotonic() + seconds)
+        if self._channel is None:
+            raise _gone()
+        # A daemon: what is cut off at exit was never answered, so nothing is lost.
+        self._thread = Thread(target=self._run, name="scepkit-store-answers", daemon=True)
+        self._thread.start()
+
+    def submit(self, entry: NewEntry | Step, promise: _Promise) -> _Promise:
+        """Send one entry to the committer.
+
+        Args:
+            entry: what to write.
+            promise: gets the answer once it is on the disk, or StoreError; from another thread.
+
+        Returns:
+            The promise.
+
+        Raises:
+            StoreError: too much is waiting, there is no committer now, or the store is closed.
+        """
+        octets = pickle.dumps(entry)
+        with self._lock:
+            channel = self._usable()
+            if len(self._promises) >= QUEUE_LIMIT:
+                raise full(QUEUE_LIMIT)
+            if not promise.set_running_or_notify_cancel():
+                return promise
+            self._number += 1
+            self._promises[self._number] = promise
+            # The request of this entry is counted until its `end_request`.
+            self._told = max(0, self._coming - 1)
+            self._send(channel, Frame(self._told, self._number, octets))
+        return promise
+
+    def begin_request(self) -> None:
+        """Count a request, as `Writer.begin_request`."""
+        with self._lock:
+            self._coming += 1
+
+    def end_request(self) -> None:
+        """Stop counting a request; the committer hears if it would wait for it in vain."""
+        with self._lock:
+            self._coming -= 1
+            if self._coming < self._told and self._promises and self._channel is not None:
+                self._told = self._coming
+                self._send(self._channel, Frame(self._told))
+
+    def check(self) -> None:
+        """Raise StoreError when nothing can be submitted, or the database is damaged."""
+        with self._lock:
+            self._usable()
+        if self._damage is not None:
+            raise self._damage
+
+    def close(self) -> None:
+        """Wait for the answers that are to come, then end the thread; may be called again."""
+        with self._lock:
+            self._closing.set()
+            if self._channel is not None and not self._channel.is_behind:
+                self._channel.end()
+        self._thread.join()
+
+    def _usable(self) -> EntryChannel:
+        if self._closing.is_set():
+            raise closed()
+        if self._channel is None:
+            raise _gone()
+        return self._channel
+
+    @staticmethod
+    def _send(channel: EntryChannel, frame: Frame) -> None:
+        """Send a frame; if the committer is gone, the thread finds that out and tells everybody."""
+        try:
+            channel.send(frame)
+        except OSError:
+            channel.end()
+
+    # --- the thread -------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while self._channel is not None:
+            try:
+                self._receive(self._channel)
+            except OSError:
+                self._channel = self._replaced(self._channel)
+
+    def _receive(self, channel: EntryChannel) -> None:
+        """Hand over answers as they come, and send what there was no room for.
+
+        Raises:
+            OSError: the committer is gone, or has answered everything after the end.
+        """
+        poll = select.poll()
+        while True:
+            poll.register(channel, select.POLLIN | (select.POLLOUT * channel.is_behind))
+            poll.poll()
+            if channel.is_behind:
+                with self._lock:
+                    if channel.flush() and self._closing.is_set():
+                        channel.end()
+            for frame in channel.receive():
+                self._settle(*pickle.loads(frame.body))  # noqa: S301 - its own
+
+    def _settle(self, answers: list[tuple[int, Any]], damage: StoreError | None) -> None:
+        self._damage = damage
+        with self._lock:
+            promised = [self._promises.pop(number) for number, _ in answers]
+        for promise, (_, answer) in zip(promised, answers, strict=True):
+            if isinstance(answer, Exception):
+                promise.set_exception(answer)
+            else:
+                promise.set_result(answer)
+
+    def _replaced(self, channel: EntryChannel) -> EntryChannel | None:
+        """Fail what is not answered, and return the channel to the next committer.
+
+        Returns:
+            None once the store is closed.
+        """
+        with self._lock:
+            self._channel = None
+            promised, self._promises = [*self._promises.values()], {}
+            self._told = 0
+        channel.close()
+        for promise in promised:
+            promise.set_exception(_gone())
+        return None if self._closing.is_set() else self._reach()
+
+    def _reach(self, until: float = float("inf")) -> EntryChannel | None:
+        """Return a channel to the committer, as soon as there is one; None if there is none."""
+        while True:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                connection.connect(str(self._path))
+                return EntryChannel(connection)
+            except OSError:
+                connection.close()
+            if time.monotonic() >= until or self._closing.wait(_PAUSE):
+                return None
+
+
+def _gone() -> StoreError:
+    return StoreError(
+        "the process that commits is gone",
+        hint="try again: another one is started; the log says why the one before ended",
+    )
