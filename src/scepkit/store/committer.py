@@ -9,8 +9,8 @@ database that it knows whenever another one has written; a commit holds the entr
 and its statements wait for the interpreter with which the worker computes.
 
 An entry travels when it is decided, with the number of requests that its worker still decides on:
-so a commit can wait for those (`is_due`). The committer looks for entries from time to time, and
-is not woken for each.
+so a commit can wait for those (`missing`). The committer is not woken for each: it sleeps for as
+long as those that are missing should take, and looks then.
 
 A worker that is gone has no answers any more; what it had sent is stored all the same.
 """
@@ -30,7 +30,7 @@ from scepkit.store.group_commit import (
     GATHER_SECONDS,
     MOST_GATHERS,
     REST_SECONDS,
-    is_due,
+    missing,
 )
 from scepkit.store.promises import failed
 
@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from scepkit.errors import StoreError
     from scepkit.store.store import Store
 
-# Seconds between two looks for more entries, and for the end while there is nothing to do.
-_LOOK = 0.004
+# Seconds between two looks for more entries, the least and the most; and between two looks for the
+# end while there is nothing to do.
+_LOOK, _LONGEST_LOOK = 0.002, 0.016
 _IDLE = 0.5
 
 
@@ -91,21 +92,26 @@ class Committer:
         """Commit until `stop` was called and no worker is there any more."""
         while self._workers or not self._stops:
             self._look(0 if self._waiting else _IDLE)
-            if self._waiting and self._is_due():
-                self._commit()
+            if self._waiting and (seconds := self._seconds()):
+                time.sleep(seconds)
             elif self._waiting:
-                time.sleep(_LOOK)
+                self._commit()
         self._selector.close()
         self._listener.close()
 
-    def _is_due(self) -> bool:
+    def _seconds(self) -> float:
+        """Return how long to wait for more before the next look; 0 if a commit is due."""
         now, waiting = time.monotonic(), len(self._waiting)
         if waiting < BATCH_LIMIT and now - self._ended < REST_SECONDS:
-            return False
-        if is_due(waiting, sum(worker.coming for worker in self._workers)):
-            return True
+            return self._ended + REST_SECONDS - now
         is_late = now - self._first >= MOST_GATHERS * GATHER_SECONDS
-        return is_late or now - self._last >= GATHER_SECONDS
+        if is_late or now - self._last >= GATHER_SECONDS:
+            return 0.0
+        wanted = missing(waiting, sum(worker.coming for worker in self._workers))
+        if not wanted:
+            return 0.0
+        pace = (now - self._first) / waiting
+        return min(max(_LOOK, wanted * pace), _LONGEST_LOOK)
 
     # --- from and to the workers ------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 Most of what the commit of one entry costs would be the same for several. So it waits a moment
 while more entries are known to come: until four in five of them are there, which leaves the
-deciding threads something to do while the disk works (`is_due`). After a commit the next one waits
+deciding threads something to do while the disk works (`missing`). After a commit the next one waits
 a moment as well, for those that were just answered and ask again. A single request on an idle
 server waits for nobody.
 A future is resolved only after the commit that holds its rows; if the commit fails, all of its
@@ -183,7 +183,7 @@ class Writer:
                 return
 
     def _is_due(self) -> bool:
-        return self._closed or is_due(len(self._waiting), self._coming)
+        return self._closed or not missing(len(self._waiting), self._coming)
 
     def _settle(self, batch: list[_Item]) -> None:
         # A future marked as running can no longer be cancelled, so resolving it cannot fail.
@@ -295,14 +295,17 @@ class GroupCommits(Database):
         return self._writer.submit(queued, promise or Future())
 
 
-def is_due(waiting: int, coming: int) -> bool:
-    """Say whether a commit begins with what waits, or waits for what is to come.
+def missing(waiting: int, coming: int) -> int:
+    """Return how many entries a commit still waits for; 0 if it begins with those that are there.
+
+    It waits for four in five of those under way.
 
     Args:
         waiting: entries that are there.
         coming: requests that are being decided, each of which may have an entry.
     """
-    return waiting >= min(max(coming, 4 * (coming - 1)), BATCH_LIMIT)
+    enough = max(1, 4 * (waiting + coming) // 5)
+    return max(0, min(enough, BATCH_LIMIT) - waiting)
 
 
 def commit(
