@@ -8,13 +8,14 @@ import threading
 import time
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scepkit.errors import StoreError
-from scepkit.server.reloading.channel import listen
+from scepkit.server.reloading.channel import connected, listen
 from scepkit.store import (
     AlreadyAnswered,
     CertificateKey,
@@ -35,7 +36,10 @@ from waiting import PATIENCE, wait_until
 
 @pytest.fixture
 def place(tmp_path):
-    return tmp_path / "committer"
+    """Return where the committer listens: further away than the name of a socket may be long."""
+    directory = tmp_path / ("d" * 120)
+    directory.mkdir()
+    return directory / "committer"
 
 
 @contextmanager
@@ -70,7 +74,10 @@ def sizes(store, place):
 def workers(url, sizes, place):
     """Return two stores whose entries the committer writes."""
     with ExitStack() as stack:
-        yield [stack.enter_context(Store.open(url, committer=place)) for _ in range(2)]
+        yield [
+            stack.enter_context(Store.open(url, committer=partial(connected, place)))
+            for _ in range(2)
+        ]
 
 
 @pytest.fixture
@@ -125,7 +132,7 @@ def test_who_does_not_come_is_waited_for_only_a_moment(workers):
 
 
 def test_a_worker_that_is_gone_is_not_waited_for(workers, url, place, patient):
-    leaving = Store.open(url, committer=place)
+    leaving = Store.open(url, committer=partial(connected, place))
     for _ in range(5):
         leaving.begin_request()
     stored = leaving.record(make_issuance())
@@ -180,14 +187,14 @@ def test_a_store_that_is_closed_takes_nothing(workers):
 
 def test_without_a_committer_a_worker_does_not_start(url, place):
     with pytest.raises(StoreError, match="the process that commits is gone"):
-        Store.open(url, committer=place, patience=0.1)
+        Store.open(url, committer=partial(connected, place), patience=0.1)
 
 
 def test_a_committer_that_is_killed_is_replaced(spawn, store, url, place, hold, *, counts):
     """What it has not answered fails; what it has answered is stored; then all is as before."""
     first = spawn("commit", place)
     answered = make_issuance()
-    with Store.open(url, committer=place) as worker:
+    with Store.open(url, committer=partial(connected, place)) as worker:
         assert isinstance(worker.record(answered).result(PATIENCE), Recorded)
         with hold():
             lost = worker.record(make_issuance())
@@ -208,9 +215,8 @@ def test_a_committer_that_is_killed_is_replaced(spawn, store, url, place, hold, 
 
 def test_who_reads_no_answers_holds_nobody_up(workers, place, monkeypatch):
     """As a worker that was stopped: its answers are kept until it goes on."""
-    stopped = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    stopped = connected(place)
     stopped.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    stopped.connect(str(place))
     count = 300
     with stopped:
         silent = EntryChannel(stopped)

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
@@ -40,6 +39,7 @@ from scepkit.server.web.ocsp import OCSPFront
 from scepkit.server.web.renewal_info import RenewalInfoFront
 from scepkit.server.web.scep import SCEPFront
 from scepkit.store import Store
+from scepkit.store.remote_writer import Connect
 
 
 class Job(Protocol):
@@ -57,7 +57,7 @@ def create(
     tally: Tally | None = None,
     slot: str = "1",
     third_parties: Mapping[str, ThirdParties] = MappingProxyType({}),
-    committer: Path | None = None,
+    committer: Connect | None = None,
 ) -> Application:
     """Return the application of a server.
 
@@ -66,8 +66,8 @@ def create(
         tally: counts its connections; with those of other workers, if there are any.
         slot: the name of this worker's place among them, for the audit record.
         third_parties: those that have a word on certificates, by the names of endpoints.
-        committer: where the process listens that commits for all workers; None where this one does
-            so itself.
+        committer: connects to the process that commits for all workers; None where this one does so
+            itself.
 
     Raises:
         SettingsError: a file that a setting names cannot be used, or a setting does not fit its CA.

@@ -17,6 +17,7 @@ from scepkit.server.challenge_secrets import CHALLENGE_KEY
 from scepkit.server.settings import Settings
 from scepkit.store import Store
 from scepkit.store.engine import sqlite_file
+from scepkit.store.remote_writer import Connect
 
 HAS_DATABASE = ".database"
 """The file in a server's directory that is there once there has been a database, wherever it is."""
@@ -25,7 +26,7 @@ ADMIN = "admin"  # the slot of all commands beside the server
 
 
 def open_store(
-    settings: Settings, slot: str = ADMIN, *, apart: bool = False, committer: Path | None = None
+    settings: Settings, slot: str = ADMIN, *, apart: bool = False, committer: Connect | None = None
 ) -> Store:
     """Open the server's database; one that is empty only if it is the first.
 
@@ -35,7 +36,7 @@ def open_store(
         settings: where it is.
         slot: the process's place on this host, for its chain of audit records.
         apart: whether tables are made and migrated in a child process, as in `Store.open`.
-        committer: where the process listens that commits for this one, as in `Store.open`.
+        committer: connects to the process that commits for this one, as in `Store.open`.
 
     Raises:
         StoreError: it cannot be used.

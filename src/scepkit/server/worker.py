@@ -8,6 +8,7 @@ import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import NoReturn
 
 import structlog
@@ -18,6 +19,7 @@ from scepkit.server.app import Application, create
 from scepkit.server.data_directory import open_existing
 from scepkit.server.http import serving
 from scepkit.server.http.tally import Tally
+from scepkit.server.reloading.channel import connected
 from scepkit.server.reloading.workers import Received, Supervisor
 from scepkit.server.supervision import STARTUP_FAILURE, Heartbeats, Shared
 
@@ -82,7 +84,7 @@ def _assembled(number: int, shared: Shared, received: Received) -> Application:
     )
     tally = Tally(shared.connections, shared.key)
     home = replace(home, files=received.files, secrets=received.secrets)
-    committer = shared.committer if settings.workers > 1 else None
+    committer = partial(connected, shared.committer) if settings.workers > 1 else None
     return create(home, tally, str(number), committer=committer)
 
 

@@ -26,12 +26,11 @@ from scepkit.store.engine import PATIENCE, is_locked, stands_off
 from scepkit.store.issuances import answer_all, audit_event, issue_all, record
 from scepkit.store.prepared import one_trip
 from scepkit.store.promises import QUEUE_LIMIT, Promise, closed, failed, full
-from scepkit.store.remote_writer import RemoteWriter
+from scepkit.store.remote_writer import Connect, RemoteWriter
 from scepkit.store.values import Issuance, Recorded, SameSubject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from sqlalchemy import Connection, Engine
 
@@ -226,7 +225,7 @@ class GroupCommits(Database):
     """
 
     def __init__(
-        self, engine: Engine, node: str | None = None, committer: Path | None = None
+        self, engine: Engine, node: str | None = None, committer: Connect | None = None
     ) -> None:
         super().__init__(engine, node)
         self._writer: Writer | RemoteWriter = (

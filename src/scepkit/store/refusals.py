@@ -32,12 +32,12 @@ from scepkit.store.tables import refusals
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
-    from pathlib import Path
 
     from sqlalchemy import ColumnElement, Connection, Engine
 
     from scepkit.store.audit import AuditEvent
     from scepkit.store.outbox import Outbox
+    from scepkit.store.remote_writer import Connect
 
 PRUNED = 500  # rows that one commit takes out of a ring: it bounds how long other writers wait
 _TRIES = 3  # of a row that another process may be adding at the same time
@@ -196,7 +196,7 @@ class Refusals(GroupCommits):
     """The part of the store that keeps what was refused."""
 
     def __init__(
-        self, engine: Engine, node: str | None = None, committer: Path | None = None
+        self, engine: Engine, node: str | None = None, committer: Connect | None = None
     ) -> None:
         super().__init__(engine, node, committer)
         self._aside: Writer | None = None

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import pickle
 import select
-import socket
 import time
-from pathlib import Path
+from contextlib import suppress
 from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from scepkit.errors import StoreError
 from scepkit.store.entry_channel import EntryChannel, Frame
 from scepkit.store.promises import QUEUE_LIMIT, Promise, closed, full
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
     from scepkit.store.group_commit import Step
     from scepkit.store.values import NewEntry
+
+Connect: TypeAlias = "Callable[[], socket.socket]"
+"""Returns a socket that is connected to the committer; OSError if there is none."""
 
 _Promise = TypeVar("_Promise", bound=Promise)
 
@@ -34,15 +39,15 @@ class RemoteWriter:
     is another one. Whether it was stored is not known then; a device that asks again is told.
 
     Args:
-        path: where the committer listens.
+        connect: returns a socket that is connected to the committer; OSError if there is none.
         seconds: for which it is waited for at first.
 
     Raises:
         StoreError: it does not answer.
     """
 
-    def __init__(self, path: Path, seconds: float) -> None:
-        self._path = path
+    def __init__(self, connect: Connect, seconds: float) -> None:
+        self._connect = connect
         self._lock = Lock()
         self._promises: dict[int, Promise] = {}
         self._number = 0
@@ -181,12 +186,8 @@ class RemoteWriter:
     def _reach(self, until: float = float("inf")) -> EntryChannel | None:
         """Return a channel to the committer, as soon as there is one; None if there is none."""
         while True:
-            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                connection.connect(str(self._path))
-                return EntryChannel(connection)
-            except OSError:
-                connection.close()
+            with suppress(OSError):
+                return EntryChannel(self._connect())
             if time.monotonic() >= until or self._closing.wait(_PAUSE):
                 return None
 

@@ -35,9 +35,9 @@ from scepkit.store.tokens import TokenRecords
 from scepkit.store.verdicts import Verdicts
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sqlalchemy import URL
+
+    from scepkit.store.remote_writer import Connect
 
 TOUCH = update(version).values(version_num=version.c.version_num)
 
@@ -88,7 +88,7 @@ class Store(
         patience: float = BUSY_SECONDS,
         node: str | None = None,
         apart: bool = False,
-        committer: Path | None = None,
+        committer: Connect | None = None,
     ) -> Self:
         """Open a database, creating or migrating its tables where needed.
 
@@ -100,8 +100,8 @@ class Store(
                 to write no audit record.
             apart: whether tables are made and migrated in a child process, if this one has a single
                 thread.
-            committer: where the process listens that commits for this one and others; None where
-                this one does so itself.
+            committer: connects to the process that commits for this one and others; None where this
+                one does so itself.
 
         Raises:
             EmptyDatabase: they may not, and there are none.

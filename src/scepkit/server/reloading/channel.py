@@ -124,6 +124,15 @@ def connect(path: Path, seconds: float = 5.0) -> Channel:
     Raises:
         OSError: nobody does.
     """
+    return Channel(connected(path, seconds))
+
+
+def connected(path: Path, seconds: float = 5.0) -> socket.socket:
+    """Return a socket that is connected to the process that listens at a path, however long.
+
+    Raises:
+        OSError: nobody does.
+    """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.settimeout(seconds)
@@ -132,7 +141,7 @@ def connect(path: Path, seconds: float = 5.0) -> Channel:
     except BaseException:
         connection.close()
         raise
-    return Channel(connection)
+    return connection
 
 
 @contextmanager
