@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from scepkit.server import supervision
+from scepkit.errors import StoreError
+from scepkit.server import supervision, worker
 from scepkit.server.supervision import STARTUP_FAILURE, Heartbeats, WorkerProcesses
 from server.live import children_of, environment
 from waiting import PATIENCE, wait_until
@@ -231,3 +232,21 @@ def test_a_worker_that_cannot_start_ends_all(processes):
     assert processes._forks.did == [(2, signal.SIGTERM)]
     processes._replace(2, 0)
     assert processes._forks.did[1:] == []
+
+
+def test_a_worker_waits_for_the_committer_before_it_asks_the_supervisor(monkeypatch, tmp_path):
+    """A reload waits for all that have asked, and the committer that starts for the reload."""
+    asked = []
+
+    def no_committer(_connect):
+        raise StoreError("there is none")
+
+    monkeypatch.setattr(worker, "await_committer", no_committer)
+    monkeypatch.setattr(worker, "Supervisor", asked.append)
+    shared = SimpleNamespace(
+        committer=tmp_path / "committer", supervisor=None, mark_of_start=tmp_path / "started"
+    )
+    with pytest.raises(SystemExit) as ended:
+        worker._application(1, shared, has_committer=True)
+    assert ended.value.code == STARTUP_FAILURE
+    assert asked == []

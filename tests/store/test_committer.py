@@ -185,15 +185,16 @@ def test_a_store_that_is_closed_takes_nothing(workers):
     assert isinstance(workers[1].record(make_issuance()).result(PATIENCE), Recorded)
 
 
-def test_without_a_committer_a_worker_does_not_start(url, place):
+def test_without_a_committer_a_worker_does_not_start(place):
     with pytest.raises(StoreError, match="the process that commits is gone"):
-        Store.open(url, committer=partial(connected, place), patience=0.1)
+        remote_writer.await_committer(partial(connected, place), seconds=0.1)
 
 
 def test_a_committer_that_is_killed_is_replaced(spawn, store, url, place, hold, *, counts):
     """What it has not answered fails; what it has answered is stored; then all is as before."""
     first = spawn("commit", place)
     answered = make_issuance()
+    remote_writer.await_committer(partial(connected, place))
     with Store.open(url, committer=partial(connected, place)) as worker:
         assert isinstance(worker.record(answered).result(PATIENCE), Recorded)
         with hold():

@@ -13,7 +13,7 @@ from scepkit.server.data_directory import Home, open_records
 from scepkit.server.database import open_store
 from scepkit.server.reloading.channel import listen
 from scepkit.server.reloading.workers import Supervisor
-from scepkit.server.supervision import Shared
+from scepkit.server.supervision import STARTUP_FAILURE, Shared
 from scepkit.server.worker import begin_to_beat
 from scepkit.store import Store
 from scepkit.store.committer import Committer
@@ -51,7 +51,8 @@ def work(number: int, shared: Shared) -> int:
     except (ScepError, OSError) as error:
         message = error.message if isinstance(error, ScepError) else str(error)
         structlog.get_logger().error("the process that commits cannot start", error=message)
-        return 1
+        # As for a worker: at the start of the server no other one could either.
+        return 1 if shared.mark_of_start.exists() else STARTUP_FAILURE
     for one in (signal.SIGTERM, signal.SIGINT):
         signal.signal(one, lambda *_: committer.stop())
     supervisor.follow(_InForce(home, store))

@@ -183,7 +183,7 @@ class WorkerProcesses:
                 return serve_api(number, shared, api)
             from scepkit.server.worker import work
 
-            return work(number, shared, listener)
+            return work(number, shared, listener, has_committer=committer is not None)
 
         self._forks = ForkServer(load, work)
 

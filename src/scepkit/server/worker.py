@@ -22,12 +22,15 @@ from scepkit.server.http.tally import Tally
 from scepkit.server.reloading.channel import connected
 from scepkit.server.reloading.workers import Received, Supervisor
 from scepkit.server.supervision import STARTUP_FAILURE, Heartbeats, Shared
+from scepkit.store.remote_writer import Connect, await_committer
 
 # Seconds between two signs of life.
 _BEAT = 1.0
 
 
-def work(number: int, shared: Shared, listener: socket.socket) -> int:
+def work(
+    number: int, shared: Shared, listener: socket.socket, *, has_committer: bool = False
+) -> int:
     """Serve in this process, which is a worker, until SIGTERM.
 
     Args:
@@ -35,12 +38,13 @@ def work(number: int, shared: Shared, listener: socket.socket) -> int:
             audit records.
         shared: what the workers share.
         listener: the socket that listens.
+        has_committer: whether another process commits for this one.
 
     Returns:
         The exit status.
     """
     begin_to_beat(number, shared.heartbeats)
-    app = _application(number, shared)
+    app = _application(number, shared, has_committer=has_committer)
     shared.mark_of_start.touch()
     serving.run(lambda: app.serve(listener))
     return 0
@@ -57,11 +61,17 @@ def begin_to_beat(number: int, heartbeats: Heartbeats) -> None:
     threading.Thread(target=beat, name="scepkit-heartbeat", daemon=True).start()
 
 
-def _application(number: int, shared: Shared) -> Application:
+def _application(number: int, shared: Shared, *, has_committer: bool) -> Application:
+    committer: Connect | None = None
     try:
+        if has_committer:
+            committer = partial(connected, shared.committer)
+            # First: a reload waits for all that have asked the supervisor, and meanwhile the
+            # supervisor answers nobody, such as a committer that starts.
+            await_committer(committer)
         supervisor = Supervisor(shared.supervisor)
         try:
-            app = _assembled(number, shared, supervisor.received)
+            app = _assembled(number, shared, supervisor.received, committer)
         except ScepError:
             # Else other settings, which may be what helps, would wait for this worker in vain.
             supervisor.close()
@@ -73,7 +83,9 @@ def _application(number: int, shared: Shared) -> Application:
     return app
 
 
-def _assembled(number: int, shared: Shared, received: Received) -> Application:
+def _assembled(
+    number: int, shared: Shared, received: Received, committer: Connect | None
+) -> Application:
     settings = received.settings
     log.configure(settings.log)
     home = open_existing(
@@ -84,7 +96,6 @@ def _assembled(number: int, shared: Shared, received: Received) -> Application:
     )
     tally = Tally(shared.connections, shared.key)
     home = replace(home, files=received.files, secrets=received.secrets)
-    committer = partial(connected, shared.committer) if settings.workers > 1 else None
     return create(home, tally, str(number), committer=committer)
 
 

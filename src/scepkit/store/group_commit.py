@@ -22,7 +22,7 @@ from sqlalchemy.exc import OperationalError
 
 from scepkit.store.connections import savepoint, transaction
 from scepkit.store.database import Database
-from scepkit.store.engine import PATIENCE, is_locked, stands_off
+from scepkit.store.engine import is_locked, stands_off
 from scepkit.store.issuances import answer_all, audit_event, issue_all, record
 from scepkit.store.prepared import one_trip
 from scepkit.store.promises import QUEUE_LIMIT, Promise, closed, failed, full
@@ -229,9 +229,7 @@ class GroupCommits(Database):
     ) -> None:
         super().__init__(engine, node)
         self._writer: Writer | RemoteWriter = (
-            Writer(self._writers, self._audit)
-            if committer is None
-            else RemoteWriter(committer, engine.get_execution_options()[PATIENCE])
+            Writer(self._writers, self._audit) if committer is None else RemoteWriter(committer)
         )
         self.begin_request = self._writer.begin_request
         self.end_request = self._writer.end_request

@@ -30,6 +30,8 @@ _Promise = TypeVar("_Promise", bound=Promise)
 
 # Seconds between two tries to reach the committer.
 _PAUSE = 0.05
+START_SECONDS = 60.0
+"""For which the committer is waited for at first: it starts at the same time, and may be slower."""
 
 
 class RemoteWriter:
@@ -40,13 +42,9 @@ class RemoteWriter:
 
     Args:
         connect: returns a socket that is connected to the committer; OSError if there is none.
-        seconds: for which it is waited for at first.
-
-    Raises:
-        StoreError: it does not answer.
     """
 
-    def __init__(self, connect: Connect, seconds: float) -> None:
+    def __init__(self, connect: Connect) -> None:
         self._connect = connect
         self._lock = Lock()
         self._promises: dict[int, Promise] = {}
@@ -55,9 +53,10 @@ class RemoteWriter:
         self._coming = self._told = 0
         self._damage: StoreError | None = None
         self._closing = Event()
-        self._channel = self._reach(time.monotonic() + seconds)
-        if self._channel is None:
-            raise _gone()
+        self._channel: EntryChannel | None = None
+        # Waiting is for the thread: whoever starts must not hold others up.
+        with suppress(OSError):
+            self._channel = EntryChannel(connect())
         # A daemon: what is cut off at exit was never answered, so nothing is lost.
         self._thread = Thread(target=self._run, name="scepkit-store-answers", daemon=True)
         self._thread.start()
@@ -135,11 +134,12 @@ class RemoteWriter:
     # --- the thread -------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while self._channel is not None:
+        while (channel := self._channel or self._reach()) is not None:
+            self._channel = channel
             try:
-                self._receive(self._channel)
-            except OSError:
-                self._channel = self._replaced(self._channel)
+                self._receive(channel)
+            except Exception:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+                self._lose(channel)
 
     def _receive(self, channel: EntryChannel) -> None:
         """Hand over answers as they come, and send what there was no room for.
@@ -168,12 +168,8 @@ class RemoteWriter:
             else:
                 promise.set_result(answer)
 
-    def _replaced(self, channel: EntryChannel) -> EntryChannel | None:
-        """Fail what is not answered, and return the channel to the next committer.
-
-        Returns:
-            None once the store is closed.
-        """
+    def _lose(self, channel: EntryChannel) -> None:
+        """Fail what is not answered: the committer is gone."""
         with self._lock:
             self._channel = None
             promised, self._promises = [*self._promises.values()], {}
@@ -181,15 +177,33 @@ class RemoteWriter:
         channel.close()
         for promise in promised:
             promise.set_exception(_gone())
-        return None if self._closing.is_set() else self._reach()
 
-    def _reach(self, until: float = float("inf")) -> EntryChannel | None:
-        """Return a channel to the committer, as soon as there is one; None if there is none."""
-        while True:
+    def _reach(self) -> EntryChannel | None:
+        """Return a channel to the committer, as soon as there is one; None once it is closed."""
+        while not self._closing.wait(_PAUSE):
             with suppress(OSError):
                 return EntryChannel(self._connect())
-            if time.monotonic() >= until or self._closing.wait(_PAUSE):
-                return None
+        return None
+
+
+def await_committer(connect: Connect, seconds: float = START_SECONDS) -> None:
+    """Wait until there is a committer.
+
+    Args:
+        connect: as of `RemoteWriter`.
+        seconds: the longest wait.
+
+    Raises:
+        StoreError: there is none by then.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        with suppress(OSError):
+            connect().close()
+            return
+        if time.monotonic() >= end:
+            raise _gone()
+        time.sleep(_PAUSE)
 
 
 def _gone() -> StoreError:
