@@ -117,7 +117,7 @@ class Shared:
 
 
 class _Kind(NamedTuple):
-    """What the log says of a kind of process."""
+    """A kind of process, by the lines that the log has of it."""
 
     ended: str
     hangs: str

@@ -25,7 +25,7 @@ from scepkit.store.database import Database
 from scepkit.store.engine import is_locked, stands_off
 from scepkit.store.issuances import answer_all, audit_event, issue_all, record
 from scepkit.store.prepared import one_trip
-from scepkit.store.promises import QUEUE_LIMIT, Promise, closed, failed, full
+from scepkit.store.promises import QUEUE_LIMIT, Promise, closed, failed, full, keep
 from scepkit.store.remote_writer import Connect, RemoteWriter
 from scepkit.store.values import Issuance, Recorded, SameSubject
 
@@ -198,10 +198,7 @@ class Writer:
                 self._give_up(error)
         self._ended = monotonic()
         for (_, promise), answer in zip(wanted, answers, strict=True):
-            if isinstance(answer, Exception):
-                promise.set_exception(answer)
-            else:
-                promise.set_result(answer)
+            keep(promise, answer)
 
     def _give_up(self, error: Exception) -> None:
         """Fail what waits behind a wait for a lock that was in vain, and would wait as long."""

@@ -1,4 +1,4 @@
-"""What whoever submits an entry to a writer is promised, and why it cannot be kept."""
+"""The promise to whoever submits an entry to a writer, and the reasons why it cannot be kept."""
 
 from __future__ import annotations
 
@@ -28,6 +28,14 @@ class Promise(Protocol):
 
     def set_exception(self, exception: Exception, /) -> None:
         """Take the reason why there is no answer."""
+
+
+def keep(promise: Promise, answer: Any) -> None:
+    """Settle a promise with an answer, which may be the error that takes its place."""
+    if isinstance(answer, Exception):
+        promise.set_exception(answer)
+    else:
+        promise.set_result(answer)
 
 
 def closed() -> StoreError:
