@@ -19,6 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from scepkit.errors import StoreError
 from scepkit.store import (
+    CertificateKey,
     Purged,
     Recorded,
     SignerRevoked,
@@ -109,6 +110,38 @@ def test_a_renewal_waits_for_the_revocation_that_was_first(store, issuance, besi
         waits_for_lock()
         connection.execute("COMMIT")
     assert renewal.result() == SignerRevoked()
+
+
+def test_a_cancellation_and_what_is_due_do_not_wait_for_each_other(
+    store, issuance, waits_for_lock, monkeypatch
+):
+    """One has a plan and is to write its audit record; the other comes to that plan."""
+    issued = [issuance() for _ in range(2)]
+    for one in issued:
+        store.record(one).result()
+    first, second = sorted(CertificateKey(one.serial, one.issuer) for one in issued)
+    store.plan_revocations([first, second], due_at=NOW, reason=1, by="alice", now=NOW)
+    cancelled, go_on = Event(), Event()
+    append = store._audit.append
+
+    def stay_and_append(connection, events):
+        monkeypatch.setattr(store._audit, "append", append)
+        cancelled.set()
+        go_on.wait()
+        append(connection, events)
+
+    monkeypatch.setattr(store._audit, "append", stay_and_append)
+    with ThreadPoolExecutor(2) as pool:
+        cancellation = pool.submit(store.cancel_revocations, [second], by="bob", now=NOW)
+        try:
+            assert cancelled.wait(PATIENCE)
+            done = pool.submit(store.revoke_due, NOW)
+            waits_for_lock()
+        finally:
+            go_on.set()
+        assert [row.key for row in cancellation.result()] == [second]
+        assert done.result() == 1
+    assert store.certificate(second).revoked_at is None
 
 
 def test_a_request_that_is_being_decided_is_decided_once(

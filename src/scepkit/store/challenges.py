@@ -206,9 +206,9 @@ class ChallengeRecords(Database):
                     hint="choose another secret, better a random one",
                 ) from error
             event = _minted(new, [*numbers.values()], by)._replace(reason=reason)
-            self._audit.append(connection, [event])
             if len(rows) >= MANY and connection.dialect.name == "postgresql":
                 _count(connection, len(rows))
+            self._audit.append(connection, [event])
         return [numbers[challenge.mac] for challenge in new]
 
     def find_minting(self, token: int, key_mac: bytes, now: datetime) -> Minting | None:

@@ -196,12 +196,12 @@ class Imports(Database):
             _alone(connection)
             stored = {_key(row): row[2] for row in connection.execute(REASONS, these(keys))}
             waiting = {key: one.reason for key, one in _waiting(connection, keys).items()}
-            results = []
-            for one in foreign:
+            results = [Import.KNOWN] * len(foreign)
+            # Sorted, so that on PostgreSQL this and another revocation do not wait for each other.
+            for index, one in sorted(enumerate(foreign), key=lambda pair: pair[1].key):
                 known = stored if one.key in stored else waiting
                 reason, wanted = known.get(one.key), one.revocation.reason
                 if reason is not None and (reason != HOLD or wanted == HOLD):
-                    results.append(Import.KNOWN)
                     continue
                 if one.key in stored:
                     _revoke(connection, one, by)
@@ -209,7 +209,7 @@ class Imports(Database):
                 else:
                     _keep(connection, one, is_new=reason is None)
                 known[one.key] = wanted
-                results.append(Import.NEW)
+                results[index] = Import.NEW
             new = zip(keys, results, strict=True)
             _outdate(connection, (key.issuer for key, result in new if result is Import.NEW))
         return results

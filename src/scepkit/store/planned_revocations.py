@@ -173,27 +173,33 @@ class PlannedRevocations(Database):
                 due = [CertificateKey(*row) for row in connection.execute(DUE, {"now": now})]
             if due:
                 with self._writing("revoke what was planned") as connection:
-                    # Sorted, so that on PostgreSQL two of these do not wait for each other.
-                    taken = [self._revoke_planned(connection, key, now) for key in sorted(due)]
-                    changes = [one for one in taken if one is not None]
-                    outdate_all(connection, changes)
-                count += sum(one.is_new for one in changes)
+                    # Sorted, and the audit records last, so that on PostgreSQL two of these, or
+                    # one and a cancellation, do not wait for each other.
+                    taken = [_revoke_planned(connection, key, now) for key in sorted(due)]
+                    done = [one for one in taken if one is not None]
+                    outdate_all(connection, [change for change, _ in done])
+                    self._audit.append(connection, [one for _, events in done for one in events])
+                count += sum(change.is_new for change, _ in done)
             if len(due) < CHUNK:
                 return count
 
-    def _revoke_planned(
-        self, connection: Connection, key: CertificateKey, now: datetime
-    ) -> Change | None:
-        """Take a certificate out of the plan and revoke it; None if it was taken out before."""
-        # In the order of whoever plans: the certificate first.
-        connection.execute(HELD, _of(key))
-        planned = connection.execute(TAKE, {**_of(key), "now": now}).first()
-        if planned is None:
-            return None
-        step = revocation(planned.reason, planned.by, planned.note, now, None)
-        changes = step.take(connection, [key])
-        self._audit.append(connection, step.events(changes.values()))
-        return changes[key]
+
+def _revoke_planned(
+    connection: Connection, key: CertificateKey, now: datetime
+) -> tuple[Change, list[AuditEvent]] | None:
+    """Take a certificate out of the plan and revoke it; None if it was taken out before.
+
+    Returns:
+        How it stands, and the audit events of that.
+    """
+    # In the order of whoever plans: the certificate first.
+    connection.execute(HELD, _of(key))
+    planned = connection.execute(TAKE, {**_of(key), "now": now}).first()
+    if planned is None:
+        return None
+    step = revocation(planned.reason, planned.by, planned.note, now, None)
+    change = step.take(connection, [key])[key]
+    return None if change is None else (change, step.events([change]))
 
 
 def _may_be_revoked(row: CertificateRow) -> bool:

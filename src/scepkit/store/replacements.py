@@ -134,8 +134,8 @@ class Replacements(Database):
                 return []
             changes = step.take(connection, replaced).values()
             outdate_all(connection, changes)
-            self._audit.append(connection, step.events(changes))
             connection.execute(DONE, _of(key))
+            self._audit.append(connection, step.events(changes))
         return [one for one in changes if one is not None and one.is_new]
 
     def replace_due(self, now: datetime) -> int:
