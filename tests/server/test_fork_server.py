@@ -13,7 +13,7 @@ import pytest
 from scepkit.errors import StoreError
 from scepkit.server import supervision, worker
 from scepkit.server.supervision import STARTUP_FAILURE, Heartbeats, WorkerProcesses
-from server.live import children_of, environment
+from server.live import environment
 from waiting import PATIENCE, wait_until
 
 # In a process of its own: one that forks has no other threads.
@@ -130,10 +130,8 @@ sys.meta_path.insert(0, Finder())
 """
 
 
-def test_the_workers_are_forked_from_the_one_process_that_imported_the_application(
-    directory, serve, tmp_path
-):
-    """So they share its memory; and the supervisor does without."""
+def test_the_application_is_imported_once_before_the_first_fork(directory, serve, tmp_path):
+    """So the supervisor and all workers share the memory of it."""
     (tmp_path / "sitecustomize.py").write_text(NOTING)
     noted = tmp_path / "noted"
     places = os.pathsep.join(
@@ -142,7 +140,7 @@ def test_the_workers_are_forked_from_the_one_process_that_imported_the_applicati
     server = serve(directory(), "--workers", "2", PYTHONPATH=places, NOTED=str(noted))
     wait_until(lambda: len(server.workers) == 2, "the start of both")
     server.ask("/healthz")
-    assert [int(pid) for pid in noted.read_text().split()] == children_of(server.pid)
+    assert [int(pid) for pid in noted.read_text().split()] == [server.pid]
 
 
 def test_what_a_killed_server_left_is_removed(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from scepkit.server import data_directory, endpoint_files
 from scepkit.server.passphrases import PassphraseSource
 from scepkit.server.reloading import workers
 from scepkit.server.reloading.channel import connect
-from scepkit.server.reloading.workers import Workers, decode, encode
+from scepkit.server.reloading.workers import Received, Supervisor, Workers, decode, encode
 from waiting import wait_until
 
 
@@ -84,6 +84,19 @@ def test_all_switch(supervisor, other):
     assert processes.replace(other) == 3
     assert [one.asked for one in several] == [["prepare", "switch"]] * 3
     assert Worker(path).settings.crl_hours == 7
+
+
+def test_settings_that_were_inherited_count_until_there_are_others(supervisor, home, other):
+    processes, path = supervisor
+    inherited = Received.of(home)
+    first = Supervisor(path, inherited)
+    assert first.received is inherited
+    first.close()
+    Worker(path, **GOOD)
+    processes.replace(other)
+    second = Supervisor(path, inherited)
+    assert second.received.settings.crl_hours == 7
+    second.close()
 
 
 def test_one_cannot(supervisor, other):

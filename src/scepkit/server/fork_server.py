@@ -1,7 +1,8 @@
 """The process that forks the worker processes, so that they share the memory of what is imported.
 
 It has a single thread, whatever the supervisor has: no lock that another thread holds at the moment
-of a fork can get into a worker. The supervisor forks it before it has threads itself.
+of a fork can get into a worker. The supervisor imports what workers need, and forks it before it
+has threads itself.
 
     supervisor ── fork server ─┬─ worker 1
                                └─ worker 2
@@ -36,11 +37,13 @@ class ForkServer:
     """Starts and signals workers, and hears of their end; for one thread.
 
     Args:
-        load: imports all that workers need; called in the process that forks.
+        load: imports all that workers need; called at once. What is imported after a fork writes to
+            what is there already, and is memory of that process alone.
         work: the work of the worker with this number; called in it. Returns its exit status.
     """
 
     def __init__(self, load: Callable[[], None], work: Callable[[int], int]) -> None:
+        load()
         self._channel, other = socket.socketpair()
         _keep_shared()
         # Its handlers are the supervisor's until it has its own.
@@ -48,7 +51,7 @@ class ForkServer:
         self._pid = os.fork()
         if self._pid == 0:
             self._channel.close()
-            _run_and_exit(lambda: _Forks(other, work).serve(load))
+            _run_and_exit(_Forks(other, work).serve)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _NOT_FOR_IT)
         other.close()
 
@@ -103,7 +106,7 @@ class _Forks:
         self._work = work
         self._numbers: dict[int, int] = {}  # by process
 
-    def serve(self, load: Callable[[], None]) -> int:
+    def serve(self) -> int:
         """Do what the supervisor says, until it is gone."""
         for one in _NOT_FOR_IT:
             signal.signal(one, signal.SIG_IGN)
@@ -113,8 +116,6 @@ class _Forks:
         # So that the end of a worker is seen at once.
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        load()
-        _keep_shared()
         channel = self._channel.fileno()
         while True:
             ready, _, _ = select.select([channel, reading], [], [])

@@ -1,7 +1,7 @@
 """The supervisor of several worker processes: it replaces those that end or hang, and reloads.
 
-It does not import the application. What it needs for reading settings again and for the first
-checks it has imported before the process that forks the workers came to be, and shares with them.
+What it and the workers are made of is imported before the process that forks the workers comes to
+be, and is one memory for all of them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from scepkit.server.http import tally
 from scepkit.server.reloading.control import Control
 from scepkit.server.reloading.hang_up import SIGHUP, HangUp
 from scepkit.server.reloading.reloader import Reloader
-from scepkit.server.reloading.workers import Workers
+from scepkit.server.reloading.workers import Received, Workers
 
 STARTUP_FAILURE = 3
 """The exit status of a worker that no other one could do better than."""
@@ -84,11 +84,13 @@ class Shared:
         directory: the directory of the files.
         key: for the addresses that connections are counted under.
         heartbeats: show which workers live.
+        at_start: the settings that the server started with; None before it has read them.
     """
 
     directory: Path
     key: bytes
     heartbeats: Heartbeats
+    at_start: Received | None = None
 
     @property
     def supervisor(self) -> Path:
@@ -165,7 +167,10 @@ class WorkerProcesses:
         self._stops = False
 
         def load() -> None:
-            import scepkit.server.worker  # noqa: F401 - so that all workers share it
+            import uvloop  # noqa: F401
+
+            import scepkit.server.committing
+            import scepkit.server.worker  # noqa: F401
 
         def work(number: int) -> int:
             if number == committer:
@@ -322,7 +327,8 @@ def serve(
         workers = Workers(home, shared.supervisor)
         try:
             # Before there is another thread.
-            processes = WorkerProcesses(settings.workers, shared, listener, api)
+            inherited = replace(shared, at_start=Received.of(home))
+            processes = WorkerProcesses(settings.workers, inherited, listener, api)
             workers.start()
             reloader = Reloader(home, workers)
             hang_up.start(partial(reloader.reload, reason=SIGHUP))

@@ -69,7 +69,7 @@ def _application(number: int, shared: Shared, *, has_committer: bool) -> Applica
             # First: a reload waits for all that have asked the supervisor, and meanwhile the
             # supervisor answers nobody, such as a committer that starts.
             await_committer(committer)
-        supervisor = Supervisor(shared.supervisor)
+        supervisor = Supervisor(shared.supervisor, shared.at_start)
         try:
             app = _assembled(number, shared, supervisor.received, committer)
         except ScepError:

@@ -42,7 +42,7 @@ def work(number: int, shared: Shared, listener: socket.socket) -> int:
     """
     begin_to_beat(number, shared.heartbeats)
     try:
-        supervisor = Supervisor(shared.supervisor)
+        supervisor = Supervisor(shared.supervisor, shared.at_start)
         try:
             received = supervisor.received
             settings = received.settings

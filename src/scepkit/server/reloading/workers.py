@@ -1,8 +1,10 @@
 """The settings on their way from the supervisor to its worker processes.
 
 A worker asks the supervisor for the settings when it starts, and keeps the connection. So a worker
-that replaces another one starts with the settings in force, whatever is in the files by then. A
-worker that loses its connection ends, and is replaced: it would not hear of the next settings.
+that replaces another one starts with the settings in force, whatever is in the files by then. Where
+these are the ones that the server started with, the worker has inherited them, and takes those:
+reading them again would be 4 MiB more in each process. A worker that loses its connection ends, and
+is replaced: it would not hear of the next settings.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock, Thread
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import structlog
 
@@ -72,7 +74,7 @@ class Workers:
     """
 
     def __init__(self, home: Home, path: Path) -> None:
-        self._home = home
+        self._home = self._at_start = home
         self._fault: ScepError | None = None
         self._listener = listen(path)
         # Held while settings are replaced: who starts meanwhile waits for the outcome.
@@ -183,7 +185,13 @@ class Workers:
         with self._lock:
             self._hang_up_on_gone()
             try:
-                channel.send({"settings": encode(self._home), "fault": _fault(self._fault)})
+                channel.send(
+                    {
+                        "settings": encode(self._home),
+                        "are_of_start": self._home is self._at_start,
+                        "fault": _fault(self._fault),
+                    }
+                )
             except OSError:
                 channel.close()
                 return
@@ -200,6 +208,7 @@ class Supervisor:
 
     Args:
         path: where it listens.
+        at_start: the settings that the server started with, if this process inherited them.
 
     Attributes:
         received: the settings in force, and what belongs to them.
@@ -208,7 +217,7 @@ class Supervisor:
         SettingsError: it does not answer.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, at_start: Received | None) -> None:
         try:
             self._channel = connect(path)
             # Other workers may be taking over new settings; then this one gets those.
@@ -217,7 +226,8 @@ class Supervisor:
             raise SettingsError(
                 f"the supervisor of this worker does not answer: {error}"
             ) from error
-        self.received = decode(message["settings"])
+        inherited = at_start if message["are_of_start"] else None
+        self.received = inherited or decode(message["settings"])
         self._fault = message["fault"]
 
     def close(self) -> None:
@@ -295,6 +305,16 @@ class Received:
     files: Mapping[str, EndpointFiles]
     passphrases: PassphraseSource
     secrets: Mapping[Path, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, home: Home) -> Self:
+        """Return those of a data directory, whose passphrase is looked for now.
+
+        Raises:
+            SettingsError: as of `PassphraseSource.find`.
+        """
+        known = PassphraseSource(known=home.passphrases.find())
+        return cls(home.settings, home.files or {}, known, home.secrets or {})
 
 
 def decode(message: Mapping[str, Any]) -> Received:
