@@ -7,15 +7,16 @@ own stack and not later in the writer's thread.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from scepkit.errors import UsageError
 from scepkit.protocol.value import value
+from scepkit.store.packing import Packed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
 DIGEST_SIZE = 32  # SHA-256 and HMAC-SHA-256
 TELLER = "teller"  # whom a signed request waits for: the service that must agree to its delivery
@@ -67,7 +68,7 @@ class Status(StrEnum):
 
 
 @value()
-class StoredOutcome:
+class StoredOutcome(Packed):
     """The stored answer to a request; the same request again gets the same answer (P-43).
 
     Args:
@@ -150,7 +151,7 @@ Answer: TypeAlias = Recorded | Conflict
 
 
 @value(kw_only=True)
-class Entry:
+class Entry(Packed):
     """The record of a granted request, at once or after approval.
 
     Args:
