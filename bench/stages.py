@@ -10,7 +10,9 @@ belongs to the innermost stage. Private-key operations are left out: their resul
 once, and given back. Public-key operations are in (an RSA-2048 one is some 24 microseconds).
 
 Microseconds are the mean of the fastest 2 % of each stage; what else the machine does only adds.
-Instructions are counted by `valgrind --tool=callgrind`, the median of some rounds.
+Instructions are counted by `valgrind --tool=callgrind`, the median of some rounds. So are the cache
+lines of 64 octets that a request touches, code and data, each in the stage that touches it first:
+what the processor has to fetch again if something else has used its caches meanwhile.
 With `--against` the same file runs with the sources there, and with these, in turns.
 """
 
@@ -61,6 +63,17 @@ _NO_LOOK_UPS = {"open", "close", "record", "queue", "begin_request", "end_reques
 _FASTEST = 0.02
 # Requests after which CPython has specialised the bytecode of the path: counts stay the same then.
 _UNTIL_SPECIALISED = 50
+# The number of the round that begins with empty caches; and caches, of which the last one is so
+# large that nothing falls out of it again.
+_COLD = 1000
+_CACHES = (
+    "--instr-atstart=no",
+    "--cache-sim=yes",
+    "--I1=32768,8,64",
+    "--D1=32768,8,64",
+    "--LL=33554432,16,64",
+)
+_MISSES = ("ILmr", "DLmr", "DLmw")
 
 
 class Clock:
@@ -119,6 +132,16 @@ class Instructions(Clock):
         self._round += 1
         self._library.zero()
 
+    def start(self) -> None:
+        """Begin to count, with empty caches."""
+        self._library.start()
+
+    def cool(self) -> None:
+        """Empty the caches that callgrind simulates; the next round is the cold one."""
+        self._library.stop()
+        self._library.start()
+        self._round = _COLD - 1
+
     def end(self) -> dict[str, int]:
         self._add()
         return {}
@@ -141,7 +164,12 @@ _C = """
 #include <valgrind/callgrind.h>
 void zero(void) { CALLGRIND_ZERO_STATS; }
 void dump(const char *name) { CALLGRIND_DUMP_STATS_AT(name); }
+void start(void) { CALLGRIND_START_INSTRUMENTATION; }
+void stop(void) { CALLGRIND_STOP_INSTRUMENTATION; }
 """
+
+
+_TRIGGER = "desc: Trigger: Client Request: "
 
 
 # --- stages ---------------------------------------------------------------------------------------
@@ -243,8 +271,8 @@ def _commit(server: Server, together: int, times: int = 40) -> float:
     return statistics.mean(sorted(spent)[: times // 5])
 
 
-def instructions(kind: str, layout: str) -> dict[str, float]:
-    """Count the instructions of the stages of a request of that kind."""
+def counted(kind: str, layout: str) -> dict[str, dict[str, float]]:
+    """Count the instructions of the stages of a request of that kind, and their cache lines."""
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         (scratch / "mark.c").write_text(_C)
@@ -253,20 +281,46 @@ def instructions(kind: str, layout: str) -> dict[str, float]:
             ["cc", "-O1", "-shared", "-fPIC", "-o", library, scratch / "mark.c"], check=True
         )
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={scratch}/out", "-q"]
-        command += [sys.executable, __file__, kind, "--layout", layout, "--counted", str(library)]
+        command += [
+            *_CACHES,
+            sys.executable,
+            __file__,
+            kind,
+            "--layout",
+            layout,
+            "--counted",
+            str(library),
+        ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         counts: dict[str, dict[str, int]] = {}
-        for file in scratch.glob("out.*"):
-            lines = file.read_text().splitlines()
-            trigger = [one for one in lines if one.startswith("desc: Trigger: Client Request: ")]
-            if trigger:
-                number, stage = (
-                    trigger[0].removeprefix("desc: Trigger: Client Request: ").split("|")
-                )
-                total = next(int(one.split()[1]) for one in lines if one.startswith("totals:"))
-                of = counts.setdefault(number, {})
-                of[stage] = of.get(stage, 0) + total
-                of[f"{stage} times"] = of.get(f"{stage} times", 0) + 1
+        cold: dict[str, float] = {}
+        for number, stage, totals in filter(None, map(_dumped, scratch.glob("out.*"))):
+            if int(number) == _COLD:
+                cold[stage] = cold.get(stage, 0) + sum(totals[one] for one in _MISSES)
+                continue
+            of = counts.setdefault(number, {})
+            of[stage] = of.get(stage, 0) + totals["Ir"]
+            of[f"{stage} times"] = of.get(f"{stage} times", 0) + 1
+    cold["sum"] = sum(cold.values())
+    return {"instructions": _medians(counts), "cache lines": cold}
+
+
+def _dumped(file: Path) -> tuple[str, str, dict[str, int]] | None:
+    """Return the round and the stage of a file of callgrind, and the totals of its events."""
+    lines = file.read_text().splitlines()
+    named = dict(one.split(": ", 1) for one in lines if one.startswith(("events: ", "totals: ")))
+    trigger = [one for one in lines if one.startswith(_TRIGGER)]
+    if not trigger:
+        return None
+    number, stage = trigger[0].removeprefix(_TRIGGER).split("|")
+    # Events at the end that did not happen are left out.
+    totals = dict.fromkeys(named["events"].split(), 0)
+    totals |= dict(zip(totals, map(int, named["totals"].split()), strict=False))
+    return number, stage, totals
+
+
+def _medians(counts: dict[str, dict[str, int]]) -> dict[str, float]:
+    """Return the instructions of each stage, without those of the marks."""
     empty = statistics.median(one["empty"] for one in counts.values() if "empty" in one)
     rounds = [one for one in counts.values() if "empty" not in one]
     stages = dict.fromkeys(s for one in rounds for s in one if not s.endswith(" times"))
@@ -291,6 +345,7 @@ def _count(kind: str, layout: str, library: str) -> None:
         Recorded.is_recording = False
         for _ in range(_UNTIL_SPECIALISED):
             ask()
+        clock.start()
         for _ in range(5):  # what marking costs itself
             clock.begin()
             _told(clock, "empty", lambda: None)()
@@ -298,6 +353,10 @@ def _count(kind: str, layout: str, library: str) -> None:
             clock.begin()
             ask()
             clock.end()
+        clock.cool()
+        clock.begin()
+        ask()
+        clock.end()
         server.store.close()
 
 
@@ -318,7 +377,7 @@ def _measured(source: str | None, kind: str, options: argparse.Namespace) -> dic
 def _here(kind: str, options: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"microseconds": microseconds(kind, options.layout, options.times)}
     if options.instructions:
-        found["instructions"] = instructions(kind, options.layout)
+        found |= counted(kind, options.layout)
     return found
 
 
@@ -342,7 +401,7 @@ def show(kind: str, columns: dict[str, dict[str, Any]]) -> None:
     stages = dict.fromkeys(s for name, unit in heads for s in columns[name][unit])
     for name, unit in heads:
         table.add_column(f"{name} {unit}".strip(), justify="right")
-    form = {"microseconds": "{:.1f}", "instructions": "{:,.0f}"}
+    form = {"microseconds": "{:.1f}", "instructions": "{:,.0f}", "cache lines": "{:,.0f}"}
     for stage in sorted(stages, key=lambda one: (one.startswith("commit"), one == "sum")):
         cells = [columns[name][unit].get(stage) for name, unit in heads]
         units = [unit for _, unit in heads]
@@ -376,7 +435,9 @@ def main() -> None:
     parser.add_argument("kinds", nargs="*", metavar="|".join(KINDS), default=["enrolment"])
     parser.add_argument("--layout", default="single")
     parser.add_argument("--times", type=int, default=1000, help="of a hot loop (default: 1000)")
-    parser.add_argument("--instructions", action="store_true", help="count them too; a minute each")
+    parser.add_argument(
+        "--instructions", action="store_true", help="count them and cache lines too; a minute each"
+    )
     parser.add_argument("--against", metavar="DIRECTORY", help="other sources: a src directory")
     parser.add_argument("--rounds", type=int, default=5, help="turns with --against (default: 5)")
     parser.add_argument("--json", metavar="FILE", help="write the numbers there, - for stdout")

@@ -134,6 +134,16 @@ def test_stages(tmp_path):
     assert all(value > 0 for value in found.values())
 
 
+def test_forgetting():
+    """A row for each thing that may happen between two decisions."""
+    command = [sys.executable, BENCH / "forgetting.py", "--rounds", "1"]
+    done = subprocess.run(command, check=True, timeout=300, stdout=subprocess.PIPE, text=True)
+    rows = done.stdout.splitlines()[2:]
+    assert rows[0].startswith("| no private keys | ")
+    assert rows[0].endswith(" | 1.00 |")
+    assert len(rows) == 10
+
+
 def test_counts():
     command = [sys.executable, BENCH / "counts.py", "--functions", "1"]
     done = subprocess.run(command, check=True, timeout=300, stdout=subprocess.PIPE, text=True)
