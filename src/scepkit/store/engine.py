@@ -14,6 +14,7 @@ from sqlalchemy import URL, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
 from scepkit.errors import StoreError
+from scepkit.store.tables import complete_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,6 +99,7 @@ def connect(url: str | URL, *, patience: float = BUSY_SECONDS) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", partial(_prepare_sqlite, patience))
     elif engine.dialect.name == "postgresql":
+        complete_for("postgresql")
         event.listen(engine, "connect", partial(_prepare_postgresql, patience))
     return engine
 

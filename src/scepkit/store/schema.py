@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Column, MetaData, String, Table, inspect, select, text
+from sqlalchemy.exc import DBAPIError
 
 from scepkit.errors import EmptyDatabase, NewerDatabase, StoreError
 from scepkit.store.connections import ConnectionPool, transaction
@@ -35,6 +36,7 @@ LOCK_KEY = int.from_bytes(b"scepkit")
 
 # Alembic's own table, in a MetaData of its own so that it is not taken for one of ours.
 version = Table("alembic_version", MetaData(), Column("version_num", String(32), nullable=False))
+_ASKED = "SELECT version_num FROM alembic_version"
 
 
 def bring_up_to_date(engine: Engine, *, create: bool = True, apart: bool = False) -> None:
@@ -79,6 +81,10 @@ def _in_child(work: Callable[[], None]) -> None:
 
 def _is_current(engine: Engine) -> bool:
     with engine.connect() as connection:
+        # Each process asks at its start; to look for the tables first is 1.4 MiB of memory in each.
+        with suppress(DBAPIError):
+            return connection.exec_driver_sql(_ASKED).scalar() == HEAD
+        connection.rollback()
         return _revision(connection) == HEAD
 
 
