@@ -167,7 +167,8 @@ class WorkerProcesses:
         self._stops = False
 
         def load() -> None:
-            import uvloop  # noqa: F401
+            with contextlib.suppress(ImportError):  # as `serving.run`
+                import uvloop  # noqa: F401
 
             import scepkit.server.committing
             import scepkit.server.worker  # noqa: F401

@@ -1,4 +1,4 @@
-"""What is wrong, as the API says it everywhere: problem details (RFC 9457).
+"""Problem details (RFC 9457): how the API says what is wrong, in all of its answers.
 
 Beside the members of the RFC there is `hint`: what to do next.
 """

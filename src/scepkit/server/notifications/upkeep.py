@@ -1,4 +1,4 @@
-"""What is looked after from time to time: bounds of the outbox, and ends that come near."""
+"""The upkeep of notifications: bounds of the outbox, and events of what comes near its end."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 
 class ServiceSettings(BaseModel):
-    """What all services have that are called by a webhook.
+    """The settings of a service that is called by a webhook, whatever it is asked.
 
     Attributes:
         url: where it is.
