@@ -10,6 +10,7 @@ from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from operator import attrgetter
+from types import UnionType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_type_hints
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _laid_out(kind: type[Any]) -> _Layout:
 
 def _ways(hint: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]] | None:
     """Return what makes the values of a type plain, and back; None where they are plain."""
-    for one in getattr(hint, "__args__", (hint,)):  # X | None has two
+    for one in hint.__args__ if isinstance(hint, UnionType) else (hint,):
         if one is datetime:
             return _since_epoch, _moment
         if isinstance(one, type) and issubclass(one, Enum):
