@@ -143,6 +143,14 @@ def test_the_application_is_imported_once_before_the_first_fork(directory, serve
     assert [int(pid) for pid in noted.read_text().split()] == [server.pid]
 
 
+@pytest.mark.parametrize("unused", ["rich", "sqlalchemy.dialects.postgresql", "alembic"])
+def test_a_server_with_sqlite_imports_nothing_that_it_does_not_use(unused):
+    """Each would be megabytes for as long as it runs."""
+    program = f"import sys, scepkit.server.worker; sys.exit({unused!r} in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], check=False, env=environment())
+    assert done.returncode == 0
+
+
 def test_what_a_killed_server_left_is_removed(tmp_path, monkeypatch):
     """What is locked is in use, what is new will be, and what is no directory is nobody's."""
     monkeypatch.setattr(supervision.tempfile, "tempdir", str(tmp_path))
