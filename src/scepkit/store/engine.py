@@ -172,8 +172,9 @@ def _bind_as_it_is() -> None:
     """Have octets and NULL bound without being asked for another form of themselves.
 
     Python's driver looks for such a form wherever no adapter is registered, does not find it, and
-    makes an exception with a message of that each time: 27 times for an issuance, which is a tenth
-    of a commit. These adapters give back what they get; there is one set of them in a process.
+    makes an exception with a message of that each time: 27 times for an issuance, which is a
+    twentieth of a commit. These adapters give back what they get; there is one set of them in a
+    process.
     """
     import sqlite3
 
