@@ -13,7 +13,7 @@ from scepkit.errors import FailInfoError, SettingsError
 from scepkit.store import Answer, Challenge
 
 Word: TypeAlias = IssuedCertificate | Later | FailInfoError
-"""What an issuer says: a certificate, that it takes time, or no."""
+"""The answer of an issuer: a certificate, that it takes time, or no."""
 
 
 def order_from(

@@ -1,4 +1,4 @@
-"""What becomes of the events in the outbox: delivered, tried again, given up, or dropped.
+"""The deliveries of the outbox's events: done, tried again, given up, or dropped.
 
 A delivery that succeeded is deleted. One that fails stays, and comes up again later; what could not
 be delivered in time is dead: it is tried no more until an operator wants it. How many rows a

@@ -16,7 +16,7 @@ _PIECE = 256 * 1024
 
 
 class Frame(NamedTuple):
-    """What travels at once.
+    """A message on the connection: an entry, answers, or only a number.
 
     Attributes:
         coming: how many requests the worker still decides on, each of which may have an entry; 0

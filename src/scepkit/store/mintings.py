@@ -62,7 +62,7 @@ class NewMinting(NamedTuple):
 
 
 class Minting(NamedTuple):
-    """What is remembered of a key; the members are those of `NewMinting`."""
+    """A minting as it is stored under its key; the members are those of `NewMinting`."""
 
     asked: bytes
     salt: bytes

@@ -1,4 +1,4 @@
-"""The process of the API: it has the database and the key of challenges, and no key of a CA."""
+"""The process of the API: it has the database and the key of challenges, and reads no CA's key."""
 
 from __future__ import annotations
 
