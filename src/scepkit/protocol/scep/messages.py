@@ -8,18 +8,10 @@ from __future__ import annotations
 
 from typing import ClassVar, TypeAlias
 
-from scepkit.errors import FailInfo, Malformed
-from scepkit.protocol import csr
-from scepkit.protocol.asn1 import ber, der, types
-from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, Grammar
+from scepkit.errors import FailInfo
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.scep.attributes import MessageType, PKIStatus
 from scepkit.protocol.value import value
-
-_ISSUER_AND_SUBJECT = Grammar("IssuerAndSubject", der.SEQUENCE | ENTER, ANY, ANY, END)
-_ISSUER_AND_SERIAL_NUMBER = Grammar(
-    "IssuerAndSerialNumber", der.SEQUENCE | ENTER, ANY, der.INTEGER | CONTENT, END
-)
 
 
 @value()
@@ -154,57 +146,3 @@ def _hresult(text: str) -> str:
         return f"0x{int(text) & 0xFFFFFFFF:08X}"
     except ValueError:
         return text
-
-
-def read_message_data(kind: MessageType, content: bytes, *, is_padded: bool = True) -> Request:
-    """Read the messageData of a request by its messageType (RFC 8894 section 3.2.2).
-
-    Args:
-        kind: any messageType but CertRep's.
-        content: the decrypted messageData.
-        is_padded: whether the padding was right; asked last, see `envelope.Opened`.
-
-    Raises:
-        Malformed: it is something else.
-    """
-    match kind:
-        case MessageType.PKCS_REQ:
-            return PKCSReq(csr.verify(content, is_whole=is_padded))
-        case MessageType.RENEWAL_REQ:
-            return RenewalReq(csr.verify(content, is_whole=is_padded))
-        case MessageType.CERT_POLL:
-            issuer, subject = _ISSUER_AND_SUBJECT.fields(content)
-            _check(is_padded)
-            return CertPoll(issuer, subject)
-    issuer, number = _ISSUER_AND_SERIAL_NUMBER.fields(content)
-    serial = ber.integer(number, "IssuerAndSerialNumber")
-    _check(is_padded)
-    if kind is MessageType.GET_CERT:
-        return GetCert(issuer, serial)
-    return GetCRL(issuer, serial)
-
-
-def _check(is_padded: bool) -> None:  # noqa: FBT001
-    if not is_padded:
-        raise Malformed("wrong padding")
-
-
-def write_message_data(request: Request) -> bytes:
-    """Return the messageData of RFC 8894 sections 3.3.1, 3.3.3 and 3.3.4."""
-    match request:
-        case PKCSReq(csr=wanted) | RenewalReq(csr=wanted):
-            return wanted.der
-        case CertPoll(issuer=issuer, subject=subject):
-            return der.encode(
-                types.IssuerAndSubject(issuer=ber.anything(issuer), subject=ber.anything(subject))
-            )
-        case (
-            GetCert(issuer=issuer, serial_number=number)
-            | GetCRL(issuer=issuer, serial_number=number)
-        ):
-            return der.encode(
-                types.IssuerAndSerialNumber(
-                    issuer=ber.anything(issuer),
-                    serialNumber=ber.anything(der.encode(number)),
-                )
-            )

@@ -28,15 +28,27 @@ from scepkit.errors import (
     FailInfoError,
     Malformed,
 )
-from scepkit.protocol import refusals
+from scepkit.protocol import csr, refusals
 from scepkit.protocol.algorithms import Digest, Legacy
+from scepkit.protocol.asn1 import ber, der
+from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, Grammar
 from scepkit.protocol.certificate import Certificate, readable
 from scepkit.protocol.cms import signed as cms
 from scepkit.protocol.cms.enveloped import Credential, Envelope, Random, undecryptable
 from scepkit.protocol.cms.pbkdf2 import MAX_FOR_STRANGERS
-from scepkit.protocol.scep import messages
 from scepkit.protocol.scep.attributes import Attributes, MessageType, PKIStatus, read
-from scepkit.protocol.scep.messages import CertRep, Failure, Pending, Request, Success
+from scepkit.protocol.scep.messages import (
+    CertPoll,
+    CertRep,
+    Failure,
+    GetCert,
+    GetCRL,
+    Pending,
+    PKCSReq,
+    RenewalReq,
+    Request,
+    Success,
+)
 from scepkit.protocol.scep.sealing import seal_reply, seal_request
 
 __all__ = [
@@ -52,6 +64,11 @@ __all__ = [
     "seal_request",
     "verify",
 ]
+
+_ISSUER_AND_SUBJECT = Grammar("IssuerAndSubject", der.SEQUENCE | ENTER, ANY, ANY, END)
+_ISSUER_AND_SERIAL_NUMBER = Grammar(
+    "IssuerAndSerialNumber", der.SEQUENCE | ENTER, ANY, der.INTEGER | CONTENT, END
+)
 
 _DEFINED = {int(one): one for one in FailInfo}
 _TYPES = {int(one): one for one in MessageType}
@@ -245,7 +262,7 @@ def open_request(
     # (7)
     kind, content, is_padded = message.message_type, opened.content, opened.is_padded
     try:
-        request = messages.read_message_data(kind, content, is_padded=is_padded)
+        request = _message_data(kind, content, is_padded=is_padded)
     except refusals.Unverifiable as error:
         # Whoever signed with the very key that is inside wrote it, and may know what is wrong.
         if error.key_hash == message.certificate.key_hash:
@@ -255,6 +272,39 @@ def open_request(
         # The same answer as for a wrong key: what is inside is nobody's business.
         raise undecryptable(error.message) from error
     return OpenedRequest(request, opened.credential, () if opened.wrap is None else (opened.wrap,))
+
+
+def _message_data(kind: MessageType, content: bytes, *, is_padded: bool = True) -> Request:
+    """Read the messageData of a request by its messageType (RFC 8894 section 3.2.2).
+
+    Args:
+        kind: any messageType but CertRep's.
+        content: the decrypted messageData.
+        is_padded: whether the padding was right; asked last, see `enveloped.Opened`.
+
+    Raises:
+        Malformed: it is something else.
+    """
+    match kind:
+        case MessageType.PKCS_REQ:
+            return PKCSReq(csr.verify(content, is_whole=is_padded))
+        case MessageType.RENEWAL_REQ:
+            return RenewalReq(csr.verify(content, is_whole=is_padded))
+        case MessageType.CERT_POLL:
+            issuer, subject = _ISSUER_AND_SUBJECT.fields(content)
+            _check_padding(is_padded)
+            return CertPoll(issuer, subject)
+    issuer, number = _ISSUER_AND_SERIAL_NUMBER.fields(content)
+    serial = ber.integer(number, "IssuerAndSerialNumber")
+    _check_padding(is_padded)
+    if kind is MessageType.GET_CERT:
+        return GetCert(issuer, serial)
+    return GetCRL(issuer, serial)
+
+
+def _check_padding(is_padded: bool) -> None:  # noqa: FBT001
+    if not is_padded:
+        raise Malformed("wrong padding")
 
 
 # --- replies --------------------------------------------------------------------------------------

@@ -7,15 +7,24 @@ from datetime import datetime
 
 from scepkit.errors import BadMessageCheck, FailInfo
 from scepkit.protocol.algorithms import Cipher, Digest
-from scepkit.protocol.asn1 import der
+from scepkit.protocol.asn1 import ber, der, types
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import enveloped, signed
 from scepkit.protocol.cms.enveloped import Credential, Random
 from scepkit.protocol.cms.key_transport import OAEP
 from scepkit.protocol.cms.signed import Signer
-from scepkit.protocol.scep import messages
 from scepkit.protocol.scep.attributes import Attributes, MessageType, TransactionID, write
-from scepkit.protocol.scep.messages import CertRep, Failure, Request, Success
+from scepkit.protocol.scep.messages import (
+    CertPoll,
+    CertRep,
+    Failure,
+    GetCert,
+    GetCRL,
+    PKCSReq,
+    RenewalReq,
+    Request,
+    Success,
+)
 
 
 def seal_request(
@@ -57,13 +66,34 @@ def seal_request(
         signed_at=None if signing_time is None else der.time(signing_time),
     )
     content = enveloped.seal(
-        messages.write_message_data(request),
+        _message_data(request),
         recipient,
         cipher,
         random,
         password=password,
     )
     return signed.Signer(signer, digest, extra_certificates).sign(content, write(attributes))
+
+
+def _message_data(request: Request) -> bytes:
+    """Return the messageData of RFC 8894 sections 3.3.1, 3.3.3 and 3.3.4."""
+    match request:
+        case PKCSReq(csr=wanted) | RenewalReq(csr=wanted):
+            return wanted.der
+        case CertPoll(issuer=issuer, subject=subject):
+            return der.encode(
+                types.IssuerAndSubject(issuer=ber.anything(issuer), subject=ber.anything(subject))
+            )
+        case (
+            GetCert(issuer=issuer, serial_number=number)
+            | GetCRL(issuer=issuer, serial_number=number)
+        ):
+            return der.encode(
+                types.IssuerAndSerialNumber(
+                    issuer=ber.anything(issuer),
+                    serialNumber=ber.anything(der.encode(number)),
+                )
+            )
 
 
 def seal_reply(
