@@ -64,6 +64,7 @@ _MICROSOFT = _der.oid(ObjectIdentifier("1.3.6.1.4.1.311.2.1.14"))
 _DRAFT = _der.oid(ObjectIdentifier("2.16.840.1.113733.1.9.8"))
 _EXTENSION_REQUESTS = frozenset({_EXTENSION_REQUEST, _MICROSOFT, _DRAFT})
 _CHALLENGE = _der.oid(CHALLENGE_PASSWORD)
+_CHALLENGES = frozenset({_CHALLENGE})
 # The fields of CertificationRequest and CertificationRequestInfo; some devices leave the attributes
 # out altogether. What comes after them is not looked at.
 _REQUEST = Grammar(
@@ -126,17 +127,29 @@ class CertificationRequest:
         Raises:
             BadRequest: they cannot be read.
         """
-        return tuple((kind, tuple(ber.split(values))) for _, kind, values, _ in self._row)
+        return tuple((kind, tuple(ber.split(values))) for _, kind, values, _ in self._cut())
+
+    def _cut(self) -> list[Attribute]:
+        """Return its attributes, cut; raises as `attributes` does."""
+        attributes = self._attributes
+        return attributes if isinstance(attributes, list) else self._rewritten
 
     @once
-    def _row(self) -> list[Attribute]:
-        """Its attributes, cut; raises as `attributes` does."""
-        if isinstance(self._attributes, list):
-            return self._attributes
+    def _rewritten(self) -> list[Attribute]:
+        """Its attributes, cut, where they are not DER: that takes long."""
+        row = self._attributes
         try:
-            return ber.attributes(self._attributes)
+            return row if isinstance(row, list) else ber.attributes(row)
         except Malformed as error:
             raise BadRequest("the request's attributes cannot be read", rule=WELL_FORMED) from error
+
+    def _values(self, kinds: frozenset[bytes]) -> list[bytes]:
+        """Return the values of all attributes of some types, DER; raises as `attributes` does."""
+        found: list[bytes] = []
+        for _, kind, values, single in self._cut():
+            if kind in kinds:
+                found += ber.split(values) if single is None else [values]
+        return found
 
     @once
     def extensions(self) -> Extensions:
@@ -145,7 +158,7 @@ class CertificationRequest:
         Raises:
             BadRequest: they cannot be read, or contradict each other; see `extensions.merged`.
         """
-        lists, _, _ = self._asked
+        lists = self._values(_EXTENSION_REQUESTS)
         found = extensions.merged(lists) if lists else extensions.NO_EXTENSIONS
         return found if self._names is None else found.with_names(self._names)
 
@@ -155,7 +168,7 @@ class CertificationRequest:
 
         Services that judge the raw PKCS#10 take nothing but one of PKCS#9's.
         """
-        _, kinds, _ = self._asked
+        kinds = [kind for _, kind, _, _ in self._cut() if kind in _EXTENSION_REQUESTS]
         return tuple(map(ber.object_identifier, kinds))
 
     @once
@@ -165,7 +178,7 @@ class CertificationRequest:
         Raises:
             BadRequest: there are several, or it is no text.
         """
-        _, _, values = self._asked
+        values = self._values(_CHALLENGES)
         if not values:
             return None
         # Twice the same octets are one.
@@ -285,8 +298,7 @@ class CertificationRequest:
 
         Where that is off, the request is refused: a certificate without the names helps nobody.
         """
-        _, kinds, _ = self._asked
-        if _DRAFT not in kinds:
+        if not any(kind == _DRAFT for _, kind, _, _ in self._cut()):
             return False
         if Legacy.DRAFT_OIDS not in allowed:
             raise BadRequest(
@@ -296,24 +308,6 @@ class CertificationRequest:
                 attribute="extensionRequest",
             )
         return True
-
-    @once
-    def _asked(self) -> tuple[list[bytes], list[bytes], list[bytes]]:
-        """The lists of extensions that it asks for, the types that do so, and challengePasswords.
-
-        Raises:
-            BadRequest: the attributes cannot be read.
-        """
-        lists: list[bytes] = []
-        kinds: list[bytes] = []
-        passwords: list[bytes] = []
-        for _, kind, values, single in self._row:
-            if kind in _EXTENSION_REQUESTS:
-                kinds.append(kind)
-                lists += ber.split(values) if single is None else [values]
-            elif kind == _CHALLENGE:
-                passwords += ber.split(values) if single is None else [values]
-        return lists, kinds, passwords
 
 
 def read(der: bytes, allowed: frozenset[Legacy]) -> CertificationRequest:
