@@ -20,7 +20,7 @@ from scepkit.enrolment.answers import NOTHING, ServiceAnswer
 from scepkit.enrolment.secret_box import Passphrases, SecretBox
 from scepkit.enrolment.vouching import treatment, vouchers
 from scepkit.errors import FailInfoError
-from scepkit.protocol.algorithms import is_rsa
+from scepkit.protocol.algorithms import RSA_KEY
 from scepkit.store import SameSubject
 
 if TYPE_CHECKING:
@@ -119,7 +119,9 @@ class Granting:
             subject = granted.subject
             self.issuers.check_subject(subject)
             entitles = None if claim.is_first else renewed
-            identity = treatment(profile, granted, challenge, entitles, answer)
+            identity = Identity.LEFT_OUT
+            if profile.identity:
+                identity = treatment(profile, granted, challenge, entitles, answer)
             if claim.waits:
                 # An operator could only reject what no certificate may have.
                 check_key(granted.public_key, granted.canonical_spki, profile)
@@ -229,7 +231,7 @@ class Granting:
         renewed: RenewedCertificate | None,
         again: SameSubject,
     ) -> dict[str, Any]:
-        request, challenge = claim.request, claim.challenge
+        request, challenge, subject = claim.request, claim.challenge, granted.subject
         renews = None if renewed is None else renewed.key
         is_only_use = challenge is None or challenge.uses == 1
         # Of several devices each could revoke the others' certificates.
@@ -246,7 +248,8 @@ class Granting:
             # What shortens a certificate shortens it also when the request has waited.
             "csr": granted.archived(PAIR if self.profile.shortens else b""),
             "csr_digest": hashlib.sha256(granted.der).digest(),
-            "subject": str(granted.subject),
+            "subject": str(subject),
+            "subject_digest": subject.digest,
             "issuer": request.authority.key_hash,
             "challenge_id": None if challenge is None else challenge.id,
             "is_only_use": is_only_use,
@@ -255,7 +258,6 @@ class Granting:
             "is_anew": claim.is_first,
             "reply_secret": self._reply_secret(request),
             "passphrase": self.passphrases.to_keep(request.csr, renews) if keeps else None,
-            "subject_digest": granted.subject.digest,
             "same_subject": again,
             "replace_at": replace_at,
             "peer": request.peer,
@@ -265,7 +267,7 @@ class Granting:
     def _reply_secret(self, request: EnrolmentRequest) -> bytes | None:
         """Encrypt the password that polls will be answered with, for keys that cannot decrypt."""
         password, signer = request.csr.challenge_password, request.sender.certificate
-        if password is None or is_rsa(signer.public_key):
+        if password is None or isinstance(signer.public_key, RSA_KEY):
             return None
         return self.secret_box.hide(password, signer.key_hash)
 

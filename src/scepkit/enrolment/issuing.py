@@ -7,6 +7,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
+from scepkit.ca.identity import Identity
 from scepkit.ca.issuer import IssuedCertificate, Issuer, Order
 from scepkit.ca.profiles.profile import Profile
 from scepkit.enrolment import same_subject
@@ -133,6 +134,9 @@ def waited(
     again = same_subject.treatment(rule, profile, subject, challenge, renewed, answer)
     # Where an operator decides, the certificate that signed has entitled to nothing.
     entitles = None if challenge is not None or row.waits_for is None else renewed
+    identity = Identity.LEFT_OUT
+    if profile.identity:
+        identity = treatment(profile, wanted, challenge, entitles, answer)
     entry = entry_of(row, subject, issuer, now, again, rule)
     return entry, Order(
         subject=subject,
@@ -145,7 +149,7 @@ def waited(
         endpoint=row.endpoint,
         transaction_id=row.transaction_id,
         fingerprint=row.fingerprint,
-        identity=treatment(profile, wanted, challenge, entitles, answer),
+        identity=identity,
         validity=answer.validity,
     )
 

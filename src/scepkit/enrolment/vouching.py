@@ -49,14 +49,12 @@ def treatment(
     and not whose device it is; and another CA's certificate says what that CA says.
 
     Args:
-        profile: what may be issued.
+        profile: one that takes identities over (`Profile.identity`).
         granted: the request, with its names as they are bound or stored.
         challenge: what entitles it.
         renewed: the certificate that entitles it.
         answer: what a service says of it.
     """
-    if not profile.identity:
-        return Identity.LEFT_OUT
     if challenge is not None and challenge.subject is not None:
         return Identity.TAKEN_OVER
     wanted = granted.extensions

@@ -63,20 +63,17 @@ PublicKey: TypeAlias = (
     rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | PSSPublicKey
 )
 
-# The library's kinds of keys are abstract classes, of which `isinstance` takes half a microsecond;
-# a request asks ten times. The classes themselves are few.
+# The library's kinds of keys are abstract classes, of which `isinstance` takes a microsecond; a
+# request asks ten times. Every public key that the library loads is of one class for each kind.
+RSA_KEY: type[rsa.RSAPublicKey] = type(rsa.RSAPublicNumbers(65537, 1 << 2047 | 1).public_key())
+"""The class of RSA public keys that are good for all that RSA does."""
+EC_KEY: type[ec.EllipticCurvePublicKey] = type(
+    ec.derive_private_key(1, ec.SECP256R1()).public_key()
+)
+"""The class of EC public keys."""
+
 is_a: Callable[[type, type], bool] = cache(issubclass)
-"""Says whether a class is of a kind."""
-
-
-def is_rsa(key: object) -> TypeGuard[rsa.RSAPublicKey]:
-    """Say whether a public key is RSA's, and good for all that RSA does."""
-    return is_a(type(key), rsa.RSAPublicKey)
-
-
-def is_ec(key: object) -> TypeGuard[ec.EllipticCurvePublicKey]:
-    """Say whether a public key is an EC key."""
-    return is_a(type(key), ec.EllipticCurvePublicKey)
+"""Says whether a class is of a kind, and remembers it: the classes are few."""
 
 
 def decrypts(key: object) -> TypeGuard[rsa.RSAPrivateKey]:
@@ -352,22 +349,11 @@ class AlgorithmIdentifier(NamedTuple):
 # Few are in use: each is decoded once. What is refused is not remembered.
 @lru_cache(maxsize=128)
 def read_algorithm(der: bytes) -> AlgorithmIdentifier:
-    """Read the AlgorithmIdentifier of a signature.
+    """Read an AlgorithmIdentifier, of at most `LONGEST` octets.
 
     Raises:
-        Malformed: it is none.
+        Malformed: it is none, or longer.
     """
     if len(der) > LONGEST:
         raise Malformed(f"an AlgorithmIdentifier of {len(der)} octets")
     return AlgorithmIdentifier(*ber.algorithm(der))
-
-
-def received_algorithm(der: bytes) -> AlgorithmIdentifier:
-    """Read an AlgorithmIdentifier of CMS, however long its parameters are.
-
-    Raises:
-        Malformed: it is none.
-    """
-    if len(der) > LONGEST:
-        return AlgorithmIdentifier(*ber.algorithm(der))
-    return read_algorithm(der)

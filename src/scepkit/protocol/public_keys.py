@@ -21,16 +21,16 @@ from cryptography.x509 import ObjectIdentifier
 from scepkit.errors import BadAlg, BadRequest, FailInfoError, Malformed
 from scepkit.protocol.algorithms import (
     CURVES,
+    EC_KEY,
     EC_PUBLIC_KEY,
     ED25519,
     MAX_RSA_BITS,
     MIN_RSA_BITS,
     RSA_ENCRYPTION,
+    RSA_KEY,
     RSASSA_PSS,
     PSSPublicKey,
     PublicKey,
-    is_ec,
-    is_rsa,
 )
 from scepkit.protocol.asn1 import ber, der
 from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, OPTIONAL, Grammar
@@ -112,7 +112,7 @@ def load_any(spki: bytes) -> PublicKey:
         raise BadAlg(f"public key not supported: {error}", text="key type not supported") from error
     except ValueError as error:
         raise Malformed(f"not a public key: {error}") from error
-    if not (is_rsa(key) or is_ec(key) or isinstance(key, ed25519.Ed25519PublicKey)):
+    if not (isinstance(key, (RSA_KEY, EC_KEY, ed25519.Ed25519PublicKey))):
         raise BadAlg(f"{type(key).__name__} is not supported", text="key type not supported")
     return key
 
@@ -196,10 +196,10 @@ def check(key: PublicKey) -> None:
         BadRequest: an RSA key that is too small.
         BadAlg: an EC key on a curve that is not one of `CURVES`.
     """
-    if type(key) is PSSPublicKey or is_rsa(key):
+    if isinstance(key, (RSA_KEY, PSSPublicKey)):
         if key.key_size < MIN_RSA_BITS:
             raise _size(key.key_size)
-    elif is_ec(key) and key.curve.name not in CURVES:
+    elif isinstance(key, EC_KEY) and key.curve.name not in CURVES:
         raise BadAlg(f"an EC key on the curve {key.curve.name} is not accepted")
 
 

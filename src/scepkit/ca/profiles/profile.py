@@ -20,7 +20,7 @@ from scepkit.ca.extensions import key_usage
 from scepkit.ca.identity import Identity, sid_extension
 from scepkit.ca.subject_rules import allowed_names
 from scepkit.errors import WELL_FORMED, BadRequest, Malformed, SettingsError
-from scepkit.protocol.algorithms import PSSPublicKey, is_ec, is_rsa
+from scepkit.protocol.algorithms import EC_KEY, RSA_KEY, PSSPublicKey
 from scepkit.protocol.asn1 import der
 from scepkit.protocol.extensions import SUBJECT_ALTERNATIVE_NAME, encoded, extension
 
@@ -219,7 +219,7 @@ def check_public_key(key: PublicKeyTypes | PSSPublicKey, profile: Profile) -> Pu
         BadRequest: none of RSA, EC and Ed25519, or a size or a curve that the profile does not
             allow.
     """
-    if is_rsa(key) or isinstance(key, PSSPublicKey):
+    if isinstance(key, (RSA_KEY, PSSPublicKey)):
         if profile.rsa_bits is None:
             raise profile.refusal("an RSA key is not allowed here", "key.kinds", "key")
         low, high = profile.rsa_bits
@@ -227,7 +227,7 @@ def check_public_key(key: PublicKeyTypes | PSSPublicKey, profile: Profile) -> Pu
             size = f"an RSA key of {key.key_size} bits, not {low} to {high}"
             raise profile.refusal(size, "key.rsa_bits", "key")
         return key
-    if is_ec(key):
+    if isinstance(key, EC_KEY):
         if key.curve.name not in profile.curves:
             curve = f"an EC key on the curve {key.curve.name} is not allowed here"
             raise profile.refusal(curve, "key.kinds", "key")
@@ -346,9 +346,9 @@ def _key_usage(
 
 def _impossible(public_key: PublicKey) -> frozenset[str]:
     """Name the usages that a kind of key must not have (RFC 5480 section 3, RFC 8410 section 5)."""
-    if is_rsa(public_key):
+    if isinstance(public_key, RSA_KEY):
         return _NOT_OF_RSA
-    if is_ec(public_key):
+    if isinstance(public_key, EC_KEY):
         return _NOT_OF_EC
     return _NOT_OF_RSA | _NOT_OF_EC
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import field
 from typing import NamedTuple, TypeAlias
 
@@ -25,7 +26,7 @@ from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadAlg, BadRequest, Malformed
 from scepkit.protocol import algorithms
-from scepkit.protocol.algorithms import Cipher, Legacy, PublicKey, is_ec, is_rsa
+from scepkit.protocol.algorithms import EC_KEY, RSA_KEY, Cipher, Legacy, PublicKey
 from scepkit.protocol.asn1 import ber, der
 from scepkit.protocol.asn1.grammar import (
     ANY,
@@ -264,18 +265,24 @@ class Envelope:
             return None
         return credential
 
-    def oaep(self, credentials: Sequence[Credential]) -> OAEP | None:
-        """Say which RSAES-OAEP it uses for a key of ours, without opening it.
+    def ways(
+        self, credentials: Sequence[Credential], allowed: frozenset[Legacy]
+    ) -> tuple[Cipher | None, OAEP | None]:
+        """Say how to encrypt an answer so that its sender can open it, without opening it.
+
+        Args:
+            credentials: the keys that it may be addressed to.
+            allowed: the legacy algorithms that are allowed.
 
         Returns:
-            None when it uses another way, is no envelope, or is addressed to none of them.
+            Its cipher, as `cipher` says; and the RSAES-OAEP that it uses for a key of ours, None
+            when it uses another way, is no envelope, or is addressed to none of them.
         """
-        if isinstance(self._read, Malformed):
-            return None
-        try:
-            return recipients.oaep(self._read.recipients, credentials)
-        except (Malformed, BadAlg):
-            return None
+        oaep = None
+        if not isinstance(self._read, Malformed):
+            with suppress(Malformed, BadAlg):
+                oaep = recipients.oaep(self._read.recipients, credentials)
+        return self.cipher(allowed), oaep
 
     def needs_password(self, credentials: Sequence[Credential]) -> bool:
         """Say whether it takes a password to open it, without opening it.
@@ -371,7 +378,7 @@ def seal(
     cek = random(chosen.key_size)
     iv = random(chosen.block_size)
     key = recipient.public_key
-    if is_rsa(key):
+    if isinstance(key, RSA_KEY):
         lock = key_transport.write(cek, recipient, key, oaep=oaep)
     else:
         way = _way(key, chosen, password, key_agreement=key_agreement)
@@ -395,7 +402,7 @@ def check_recipient(
         BadAlg: it could not.
     """
     key = recipient.public_key
-    if not is_rsa(key):
+    if not isinstance(key, RSA_KEY):
         _way(key, chosen, password, key_agreement=key_agreement)
 
 
@@ -405,7 +412,7 @@ def _way(
     """Return the secret that locks the content key where RSA cannot: a key, or the password."""
     if password:
         return password
-    if is_ec(key) and key_agreement:
+    if isinstance(key, EC_KEY) and key_agreement:
         _key_agreement.wrap_for(chosen)
         return key
     raise BadAlg(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from scepkit.errors import BadRequest, Malformed
-from scepkit.protocol.algorithms import RSAES_OAEP, Legacy, received_algorithm
+from scepkit.protocol.algorithms import RSAES_OAEP, Legacy, read_algorithm
 from scepkit.protocol.asn1 import ber, der, types
 from scepkit.protocol.asn1.grammar import CONTENT, END, ENTER, SKIP, Grammar
 from scepkit.protocol.cms import key_agreement, key_transport, password_recipient
@@ -72,7 +72,7 @@ def find(
             issuer, serial, identifier, algorithm, encrypted = _KEY_TRANSPORT.fields(element)
             credential = _addressee(issuer + serial, identifier, credentials)
             if credential is not None:
-                way = received_algorithm(algorithm)
+                way = read_algorithm(algorithm)
                 return key_transport.read(way, encrypted, credential.key), credential
         elif element[0] == KEY_AGREEMENT:
             found = _key_agreement_for(element, credentials, allowed)
@@ -106,7 +106,7 @@ def oaep(infos: list[bytes] | bytes, credentials: Sequence[Credential]) -> OAEP 
         if element[0] == KEY_TRANSPORT:
             issuer, serial, identifier, algorithm, _ = _KEY_TRANSPORT.fields(element)
             if _addressee(issuer + serial, identifier, credentials) is not None:
-                return key_transport.oaep(received_algorithm(algorithm))
+                return key_transport.oaep(read_algorithm(algorithm))
     return None
 
 

@@ -24,7 +24,7 @@ from scepkit.protocol.algorithms import (
     Legacy,
     PrivateKey,
     digest,
-    received_algorithm,
+    read_algorithm,
 )
 from scepkit.protocol.asn1 import ber, der, rewriting
 from scepkit.protocol.asn1.ber import Attribute
@@ -220,8 +220,8 @@ def _signer_info(message: bytes, position: int, fields: tuple[Any, ...]) -> Sign
     return SignerInfo(
         issuer + serial,
         identifier,
-        received_algorithm(digest_algorithm).oid,
-        received_algorithm(algorithm),
+        read_algorithm(digest_algorithm).oid,
+        read_algorithm(algorithm),
         attributes if isinstance(attributes, list) else ber.attributes(attributes),
         signature,
         message,

@@ -26,10 +26,10 @@ from scepkit.protocol.algorithms import (
     AES128,
     DIGESTS,
     NO_LEGACY,
+    RSA_KEY,
     SHA256,
     Cipher,
     Legacy,
-    is_rsa,
 )
 from scepkit.protocol.asn1 import der
 from scepkit.protocol.cms.enveloped import (
@@ -242,9 +242,9 @@ class Responder:
         Raises:
             BadAlg: the sender's key cannot encrypt, and there is no password to do it with.
         """
-        if is_rsa(verified.certificate.public_key):
+        if isinstance(verified.certificate.public_key, RSA_KEY):
             return
-        cipher = self._cipher(verified.envelope)
+        cipher = verified.envelope.cipher(self._allowed) or AES128
         try:
             check_recipient(
                 verified.certificate,
@@ -287,17 +287,18 @@ class Responder:
         Raises:
             BadAlg: a `Success` cannot be encrypted to the sender; `check_deliverable` tells before.
         """
+        cipher, oaep = self._ways(received.envelope, answer)
         return pkimessage.seal_reply(
             answer,
             to=received.attributes,
             sender_nonce=self._random(NONCE_SIZE),
             signer=self._signer(received),
             recipient=verified.certificate if verified else None,
-            cipher=self._cipher(received.envelope) if isinstance(answer, Success) else AES128,
+            cipher=cipher,
             random=self._random,
             password=password,
             key_agreement=key_agreement or self._key_agreement,
-            oaep=self._wrapping(received.envelope, answer),
+            oaep=oaep,
             signing_time=self._now() if self._now else None,
         )
 
@@ -320,14 +321,13 @@ class Responder:
                 signers = self._signers_of[addressed.certificate.der]
         return signers.get(received.signer.digest_algorithm) or signers[SHA256.oid]
 
-    def _wrapping(self, envelope: Envelope, answer: CertRep) -> OAEP | None:
+    def _ways(self, envelope: Envelope, answer: CertRep) -> tuple[Cipher, OAEP | None]:
+        """Return how a reply is encrypted; there is nothing to encrypt in any but a `Success`."""
         if not isinstance(answer, Success):
-            return None
+            return AES128, None
+        cipher, oaep = envelope.ways(self._credentials, self._allowed)
         usual = OAEP_SHA256 if self._oaep else None
-        return envelope.oaep(self._credentials) or usual
-
-    def _cipher(self, envelope: Envelope) -> Cipher:
-        return envelope.cipher(self._allowed) or AES128
+        return cipher or AES128, oaep or usual
 
 
 def missing(kind: MessageType, reason: str = "") -> BadCertId:

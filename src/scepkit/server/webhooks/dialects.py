@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from scepkit.enrolment.answers import NOTHING, ServiceAnswer
 from scepkit.enrolment.third_parties import No, Verdict, Yes
 from scepkit.errors import ThirdPartyFailed
-from scepkit.protocol.algorithms import is_rsa
+from scepkit.protocol.algorithms import RSA_KEY
 from scepkit.protocol.asn1 import strings
 from scepkit.server.webhooks.signing import signed
 
@@ -213,7 +213,7 @@ def _name_text(attribute: Any) -> str:
 
 
 def _algorithm(wanted: CertificationRequest) -> str:
-    if is_rsa(wanted.public_key):
+    if isinstance(wanted.public_key, RSA_KEY):
         return "RSA"
     return "ECDSA" if hasattr(wanted.public_key, "curve") else "Ed25519"
 
