@@ -245,6 +245,7 @@ class Granting:
             "signer_key": request.sender.certificate.key_hash,
             "fingerprint": claim.fingerprint,
             "message_type": request.kind,
+            "reply_secret": self._reply_secret(request),
             # What shortens a certificate shortens it also when the request has waited.
             "csr": granted.archived(PAIR if self.profile.shortens else b""),
             "csr_digest": hashlib.sha256(granted.der).digest(),
@@ -256,7 +257,6 @@ class Granting:
             "renews": None if renews is None else renews.serial,
             "renews_issuer": None if renews is None else renews.issuer,
             "is_anew": claim.is_first,
-            "reply_secret": self._reply_secret(request),
             "passphrase": self.passphrases.to_keep(request.csr, renews) if keeps else None,
             "same_subject": again,
             "replace_at": replace_at,

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache, lru_cache
-from typing import Any, NamedTuple, TypeAlias, TypeGuard
+from typing import Any, NamedTuple, TypeAlias
 
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives import hashes
@@ -74,11 +74,6 @@ EC_KEY: type[ec.EllipticCurvePublicKey] = type(
 
 is_a: Callable[[type, type], bool] = cache(issubclass)
 """Says whether a class is of a kind, and remembers it: the classes are few."""
-
-
-def decrypts(key: object) -> TypeGuard[rsa.RSAPrivateKey]:
-    """Say whether a private key is RSA's."""
-    return is_a(type(key), rsa.RSAPrivateKey)
 
 
 # Bounds for RSA keys that a peer sends, in bits. Below, the key is worthless; above, one

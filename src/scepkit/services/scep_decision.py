@@ -132,14 +132,14 @@ class Decision:
         what is in it, and the sender may be anybody who signed a captured envelope anew.
         """
         answer, outcome, message = self.answer, self.outcome, self.message
-        verified = message.verified
+        verified, serial = message.verified, self.serial
         facts: dict[str, Any] = {
             "message_type": "unverified" if verified is None else _NAMES[verified.message_type],
             "transaction_id": str(message.received.attributes.transaction_id),
             "subject": self.subject,
             "outcome": _STATUSES[answer.pki_status],
         }
-        if (serial := self.serial) is not None:
+        if serial is not None:
             facts["serial"] = show_serial(serial)
         if not isinstance(outcome, Retrieved):
             if outcome.renews is not None:

@@ -278,11 +278,11 @@ class Envelope:
             Its cipher, as `cipher` says; and the RSAES-OAEP that it uses for a key of ours, None
             when it uses another way, is no envelope, or is addressed to none of them.
         """
-        oaep = None
+        cipher, oaep = self.cipher(allowed), None
         if not isinstance(self._read, Malformed):
             with suppress(Malformed, BadAlg):
                 oaep = recipients.oaep(self._read.recipients, credentials)
-        return self.cipher(allowed), oaep
+        return cipher, oaep
 
     def needs_password(self, credentials: Sequence[Credential]) -> bool:
         """Say whether it takes a password to open it, without opening it.

@@ -22,7 +22,6 @@ from scepkit.protocol.algorithms import (
     Digest,
     Legacy,
     PrivateKey,
-    decrypts,
     digest,
 )
 from scepkit.protocol.asn1 import ber, der, types
@@ -116,7 +115,7 @@ def read(algorithm: AlgorithmIdentifier, encrypted: bytes, key: PrivateKey) -> K
         BadAlg: the key is not RSA, or the algorithm is unknown.
     """
     schemes = tuple(_PKCS1_V15 if one is None else one.padding for one in _ways(algorithm))
-    if not decrypts(key):
+    if not isinstance(key, rsa.RSAPrivateKey):
         raise BadAlg("key transport is not for the key of the certificate that it names")
     return KeyTransport(key, schemes, encrypted)
 

@@ -287,12 +287,13 @@ class Responder:
         Raises:
             BadAlg: a `Success` cannot be encrypted to the sender; `check_deliverable` tells before.
         """
+        signer = self._signer(received)
         cipher, oaep = self._ways(received.envelope, answer)
         return pkimessage.seal_reply(
             answer,
             to=received.attributes,
             sender_nonce=self._random(NONCE_SIZE),
-            signer=self._signer(received),
+            signer=signer,
             recipient=verified.certificate if verified else None,
             cipher=cipher,
             random=self._random,
