@@ -280,6 +280,7 @@ def _as_csv(rows):
 @given(st.one_of(_JUNK, _OBJECTS, _CELLS))
 @example(b"\x00")
 @example(b'{"subject": "CN=\\u0000"}')
+@example(b'{"subject": "!\\n"}')
 @example(b"\xef\xbb\xbf\xef\xbb\xbfsubject\nCN=a")
 @example(b'{"subject": "CN=a", "sans": ["ip:"]}')
 @example(b'{"subject": "CN=a", "sans": ["uri:http://[", "email:@"]}')

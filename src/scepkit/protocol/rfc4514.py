@@ -37,6 +37,9 @@ _WORD = "write it like CN=dev1,O=Example,C=CH"
 class Fault(ValueError):
     """A text that is no distinguished name.
 
+    Reason and hint quote the text. What of it is not printable becomes hex: they are for a terminal
+    and for a line of a log.
+
     Args:
         reason: what is wrong with it.
         hint: what to write.
@@ -44,8 +47,8 @@ class Fault(ValueError):
     """
 
     def __init__(self, reason: str, hint: str = _WORD, *, special: str = "") -> None:
-        super().__init__(reason)
-        self.reason = reason
+        self.reason = strings.shown(reason)
+        super().__init__(self.reason)
         self.hint = hint
         self.special = special
 
@@ -81,7 +84,7 @@ def read(text: str) -> tuple[tuple[Attribute, ...], ...]:
         return _Reader(text).name()
     except Fault as fault:
         if fault.special:
-            fault.hint = _with_backslash(text, fault.special)
+            fault.hint = strings.shown(_with_backslash(text, fault.special))
         raise
 
 
@@ -312,7 +315,8 @@ def parse_subject(text: str) -> x509.Name:
     try:
         rdns = read(text)
     except Fault as error:
-        raise UsageError(f"'{text}' is not a subject: {error.reason}", hint=error.hint) from error
+        said = f"'{strings.shown(text)}' is not a subject: {error.reason}"
+        raise UsageError(said, hint=error.hint) from error
     if not rdns:
         raise UsageError("the subject is empty", hint=_WORD)
     return x509.Name(map(_subject_part, rdns))
