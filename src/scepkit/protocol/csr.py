@@ -227,7 +227,8 @@ class CertificationRequest:
         if kept:
             found = (values for kind, values in self.attributes if kind == kept)
             attributes += [_der.attribute(kept, one) for values in found for one in values]
-        return csr_writing.unsigned(self.subject.der, self.canonical_spki, attributes)
+        row = b"".join(sorted(attributes))
+        return csr_writing.UNSIGNED.write(self.subject.der, self.canonical_spki, row, b"")
 
     def bound_to(self, subject: Name, names: Sequence[GeneralName]) -> CertificationRequest:
         """Return the request with its names as they are bound or stored.
@@ -285,12 +286,7 @@ class CertificationRequest:
         except Malformed as error:
             said = f"the subject cannot be read: {error.message}"
             raise BadRequest(said, rule=WELL_FORMED, attribute="subject") from error
-        try:
-            self.extensions.check()
-        except Malformed as error:
-            said = f"the extension request cannot be read: {error.message}"
-            raise BadRequest(said, rule=WELL_FORMED, attribute="extensionRequest") from error
-        _ = self.challenge_password
+        _ = self.extensions, self.challenge_password
         return tuple(uses)
 
     def _is_draft(self, allowed: frozenset[Legacy]) -> bool:

@@ -23,12 +23,13 @@ from scepkit.protocol.extensions import Extension
 CHALLENGE_PASSWORD = ObjectIdentifier("1.2.840.113549.1.9.7")
 EXTENSION_REQUEST = ObjectIdentifier("1.2.840.113549.1.9.14")
 _SHA256_WITH_RSA = ObjectIdentifier("1.2.840.113549.1.1.11")
-# A CertificationRequestInfo (RFC 2986 section 4.1): subject, key, attributes. And one unsigned.
+# A CertificationRequestInfo (RFC 2986 section 4.1): subject, key, attributes.
 _FIELDS = (der.SEQUENCE, der.INTEGER_0, ..., ..., (0xA0, ...))
 _INFO = Skeleton(*_FIELDS)
-_UNSIGNED = Skeleton(
+UNSIGNED = Skeleton(
     *(der.SEQUENCE, _FIELDS, der.algorithm(_SHA256_WITH_RSA), (der.BIT_STRING, b"\0", ...))
 )
+"""A PKCS#10 that nobody signed: subject, key, attributes in DER's order, octets for a signature."""
 
 # RFC 2985 section 5.4.1 has 255 characters, and some services encrypted ones that are longer.
 MAX_CHALLENGE_LENGTH = 16384
@@ -88,7 +89,7 @@ def unsigned(
         attributes: DER.
         signature: the octets that stand in for the signature.
     """
-    return _UNSIGNED.write(subject, spki, b"".join(sorted(attributes)), signature)
+    return UNSIGNED.write(subject, spki, b"".join(sorted(attributes)), signature)
 
 
 def directory_string(text: str) -> bytes:

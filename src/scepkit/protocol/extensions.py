@@ -309,22 +309,27 @@ def merged(lists: Iterable[bytes]) -> Extensions:
         lists: Extensions, DER or BER.
 
     Raises:
-        BadRequest: two of them contradict each other in an extension that is looked at, or one is
-            not made of extensions.
+        BadRequest: one is not made of extensions, two of them contradict each other in an extension
+            that is looked at, or such a one cannot be decoded.
     """
     try:
-        found = [one for der in lists for one in Extensions.read_sequence(der).all]
+        found = dict.fromkeys(one for der in lists for one in Extensions.read_sequence(der).all)
+        _check_each_once([one.identifier for one in found])
+        asked = Extensions(tuple(found))
+        asked.check()
     except Malformed as error:
         said = f"the extension request cannot be read: {error.message}"
         raise BadRequest(said, rule=WELL_FORMED, attribute="extensionRequest") from error
-    if len({one.identifier for one in found}) < len(found):
-        found = list(dict.fromkeys(found))
-        identifiers = [one.identifier for one in found]
-        for identifier, name in LOOKED_AT.items():
-            if identifiers.count(identifier) > 1:
-                said = f"the request asks for two different {name} extensions"
-                raise BadRequest(said, rule=WELL_FORMED, attribute=name)
-    return Extensions(tuple(found))
+    return asked
+
+
+def _check_each_once(identifiers: list[bytes]) -> None:
+    if len(set(identifiers)) == len(identifiers):
+        return
+    for identifier, name in LOOKED_AT.items():
+        if identifiers.count(identifier) > 1:
+            said = f"the request asks for two different {name} extensions"
+            raise BadRequest(said, rule=WELL_FORMED, attribute=name)
 
 
 def encoded(value: x509.ExtensionType, *, critical: bool = False) -> bytes:
