@@ -9,8 +9,9 @@ import pytest
 import forge
 import keys
 from scepkit.errors import HTTPRefused
-from scepkit.server import endpoints
+from scepkit.server.endpoints import recipient_id
 from scepkit.server.settings import EndpointSettings, Settings
+from scepkit.server.web import scep
 
 SETTINGS = Settings(
     directory=Path("nowhere"),
@@ -45,17 +46,17 @@ SETTINGS = Settings(
 )
 def test_a_path(path, name):
     """What devices append is ignored; the rest names an endpoint or leaves it open."""
-    assert endpoints.name_by_path(path, str) == name
+    assert scep.name_by_path(path, str) == name
 
 
 @pytest.mark.parametrize("appended", ["/", "/cgi-bin", "/pkiclient.exe", "/cgi-bin/pkiclient.exe/"])
 def test_a_very_long_path(appended):
     """Every octet is looked at once: work that grows with the square would take hours here."""
     tail = appended * 300_000
-    assert endpoints.name_by_path("/scep/vpn" + tail, str) == "vpn"
+    assert scep.name_by_path("/scep/vpn" + tail, str) == "vpn"
     for path in (tail + "/x", "/scep" + tail + "x", tail + "/scep", tail + "\n"):
         with pytest.raises(HTTPRefused):
-            endpoints.name_by_path(path, str)
+            scep.name_by_path(path, str)
 
 
 @pytest.mark.rfc("P-71")
@@ -70,7 +71,7 @@ def test_a_very_long_path(appended):
 def test_no_path_of_ours(path):
     """404."""
     with pytest.raises(HTTPRefused) as refused:
-        endpoints.name_by_path(path, str)
+        scep.name_by_path(path, str)
     assert refused.value.status == 404
 
 
@@ -92,7 +93,7 @@ def test_no_path_of_ours(path):
 def test_an_identifier(identifier, name):
     """`message` selects an endpoint, or a CA, by its name; anything else is ignored."""
     authorities = {one: settings.ca for one, settings in SETTINGS.endpoint.items()}
-    assert endpoints.name_by_identifier(identifier, authorities) == name
+    assert scep.name_by_identifier(identifier, authorities) == name
 
 
 @pytest.mark.rfc("L-05")
@@ -102,11 +103,11 @@ def test_a_recipient():
         keys.certify(name, keys.rsa_key(name), key_identifier=True) for name in ("one", "two")
     )
     known = {
-        "default": (endpoints.recipient_id(default.certificate),),
-        "vpn": (endpoints.recipient_id(lab.certificate),),
-        "wlan": (endpoints.recipient_id(lab.certificate),),
-        "mdm": (endpoints.recipient_id(default.certificate),),
+        "default": (recipient_id(default.certificate),),
+        "vpn": (recipient_id(lab.certificate),),
+        "wlan": (recipient_id(lab.certificate),),
+        "mdm": (recipient_id(default.certificate),),
     }
     for holder, name in ((default, "default"), (lab, "vpn"), (keys.ra(), "default")):
-        assert endpoints.name_by_recipient(forge.request(recipient=holder), known) == name
-    assert endpoints.name_by_recipient(b"", known) == "default"
+        assert scep.name_by_recipient(forge.request(recipient=holder), known) == name
+    assert scep.name_by_recipient(b"", known) == "default"

@@ -1,34 +1,21 @@
-"""The endpoints in service, and which of them a SCEP request is for.
+"""The endpoints in service.
 
 They are replaced as a whole when a CA's files change, or the settings. A rollover, a rotated RA or
 a next CA that was prepared reaches every worker process this way, each by its own looking, without
 a restart.
-
-The path of a request names its endpoint, or leaves it open:
-
-    /scep · /cgi-bin/pkiclient.exe      the default one, unless the request says more
-    /scep/NAME, /cgi-bin/…/NAME         the endpoint NAME
-    /certsrv/mscep/mscep.dll            the one with ndes = true; in any case of letters, as at NDES
-    …/pkiclient.exe · …/cgi-bin/…       what IOS and Windows append to either is ignored (P-37)
-
-At a path without a name the old `message=NAME` selects the endpoint, or the CA, of that name
-(L-05); anything else in it is ignored (P-38). A PKIOperation does not repeat it, so there the
-certificate that it is encrypted to selects.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
 
 import structlog
 
-from scepkit.errors import HTTPRefused, ScepError
+from scepkit.errors import ScepError
 from scepkit.protocol.certificate import Certificate
 from scepkit.server.doors.opened import JamfDoor, NDESDoor
-from scepkit.server.settings import DEFAULT
 from scepkit.server.web.ca_publication import Publication
 from scepkit.server.webhooks.referee import Webhook
 from scepkit.services.cmp import CMPService
@@ -38,11 +25,6 @@ from scepkit.services.scep import SCEPService
 
 # Seconds between two looks at the files of the CAs.
 LOOK_SECONDS = 2.0
-
-_APPENDED = frozenset({"", "cgi-bin", "pkiclient.exe"})
-_CERTSRV = "/certsrv/mscep/mscep.dll"
-_FRONTS = frozenset({"/scep", "/cgi-bin/pkiclient.exe"})
-_NAME = re.compile(r"[a-z0-9-]+")
 
 log = structlog.get_logger()
 
@@ -55,7 +37,7 @@ class ServedEndpoint:
         ca: the name of its CA.
         scep: decides requests for certificates.
         publication: what needs no deciding.
-        recipients: what names its certificates in an envelope, see `addressing`.
+        recipients: what names its certificates in an envelope, see `recipient_id`.
         ocsp: says how the certificates of its CA stand; endpoints with one CA share it.
         renewals: says when its certificates are best renewed.
         cmp: has certificates revoked by their owners; None where that is turned off.
@@ -183,87 +165,6 @@ class Endpoints:
         )
 
 
-def name_by_path(path: str, at_certsrv: Callable[[], str]) -> str | None:
-    """Return the name of the endpoint in a path, or None where it leaves that open.
-
-    Args:
-        path: percent-decoded, from its first slash on.
-        at_certsrv: returns the name of the endpoint below /certsrv; "" where there is none.
-
-    Raises:
-        HTTPRefused: it is no path of ours.
-    """
-    kept = _without_appended(path)
-    if not kept and path != "/":
-        return None
-    lowered = kept.lower()
-    if lowered == _CERTSRV:
-        return at_certsrv()
-    if not kept.startswith(("/scep", "/cgi-bin")):
-        raise unknown_path()
-    if lowered in _FRONTS:
-        return None
-    front, _, name = lowered.rpartition("/")
-    if front not in _FRONTS or not _NAME.fullmatch(name):
-        raise unknown_path()
-    return name
-
-
-def name_by_identifier(identifier: str, authorities: Mapping[str, str]) -> str | None:
-    """Return the name of the endpoint that a CA identifier selects, or None if it means nothing.
-
-    Args:
-        identifier: the `message` of a GetCACaps, GetCACert or GetNextCACert.
-        authorities: the names of the CAs, by endpoint; a CA stands for its first endpoint.
-    """
-    wanted = identifier.strip().lower()
-    if wanted in authorities:
-        return wanted
-    return next((name for name, ca in authorities.items() if ca == wanted), None)
-
-
-def name_by_recipient(message: bytes, recipients: Mapping[str, Collection[bytes]]) -> str:
-    """Return the name of the endpoint whose certificate a message is encrypted to.
-
-    Nothing is parsed: an IssuerAndSerialNumber stands in a message as it stands in the certificate.
-    Whoever puts a wrong one there is answered by another endpoint, which asks the same of all.
-
-    Args:
-        message: a pkiMessage, DER or BER.
-        recipients: by endpoint, `recipient_id` of each certificate of its own.
-
-    Returns:
-        The default endpoint if it is one of them, or if none is.
-    """
-    found = [name for name, ids in recipients.items() if is_encrypted_to(message, ids)]
-    return DEFAULT if DEFAULT in found or not found else found[0]
-
-
-def is_encrypted_to(message: bytes, recipients: Collection[bytes]) -> bool:
-    """Say whether a message is encrypted to one of these; without parsing, see `name_by_recipient`.
-
-    A message that names its recipient by a key identifier, or has none, is for nobody.
-    """
-    for one in recipients:  # noqa: SIM110 - without a generator for each request
-        if one in message:
-            return True
-    return False
-
-
 def recipient_id(certificate: Certificate) -> bytes:
     """Return the identity of a certificate in an envelope: its issuer and serial number, DER."""
     return certificate.issuer + certificate.serial_number
-
-
-def _without_appended(path: str) -> str:
-    # Piece by piece: this runs on the event loop, where a pattern that tries every slash as the
-    # start of the end would hold everybody up for one long path.
-    first, *pieces = path.split("/")
-    while pieces and pieces[-1] in _APPENDED:
-        pieces.pop()
-    return "/".join([first, *pieces])
-
-
-def unknown_path() -> HTTPRefused:
-    """Return the refusal of a path that leads nowhere (P-71)."""
-    return HTTPRefused(404, "no such SCEP endpoint")

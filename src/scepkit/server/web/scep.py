@@ -1,9 +1,22 @@
-"""SCEP over HTTP: which endpoint a request is for, and its answer (RFC 8894 section 4)."""
+"""SCEP over HTTP: which endpoint a request is for, and its answer (RFC 8894 section 4).
+
+The path of a request names its endpoint, or leaves it open:
+
+    /scep · /cgi-bin/pkiclient.exe      the default one, unless the request says more
+    /scep/NAME, /cgi-bin/…/NAME         the endpoint NAME
+    /certsrv/mscep/mscep.dll            the one with ndes = true; in any case of letters, as at NDES
+    …/pkiclient.exe · …/cgi-bin/…       what IOS and Windows append to either is ignored (P-37)
+
+At a path without a name the old `message=NAME` selects the endpoint, or the CA, of that name
+(L-05); anything else in it is ignored (P-38). A PKIOperation does not repeat it, so there the
+certificate that it is encrypted to selects.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -15,15 +28,7 @@ from scepkit.protocol.scep import http, pkimessage
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse, Operation, SCEPRequest
 from scepkit.protocol.scep.messages import Failure
 from scepkit.protocol.scep.notice import HEADER
-from scepkit.server.endpoints import (
-    Endpoints,
-    ServedEndpoint,
-    is_encrypted_to,
-    name_by_identifier,
-    name_by_path,
-    name_by_recipient,
-    unknown_path,
-)
+from scepkit.server.endpoints import Endpoints, ServedEndpoint
 from scepkit.server.http import peers
 from scepkit.server.http.bounds import BoundAlarms
 from scepkit.server.http.exchange import NO_STORE, Exchange
@@ -41,6 +46,11 @@ Facts: TypeAlias = Mapping[str, Any]
 """The fields of an operation in the log, besides peer and duration."""
 
 _GUESSED = "challenges are being guessed from many addresses: is the static one long enough?"
+
+_APPENDED = frozenset({"", "cgi-bin", "pkiclient.exe"})
+_CERTSRV = "/certsrv/mscep/mscep.dll"
+_FRONTS = frozenset({"/scep", "/cgi-bin/pkiclient.exe"})
+_NAME = re.compile(r"[a-z0-9-]+")
 
 DELAY_SECONDS = 2
 # Each costs a few kilobytes and no thread. More are answered at once: the bound on memory counts
@@ -86,7 +96,7 @@ class SCEPFront(Front):
         catalogue = self._endpoints.served
         if name is not None and name not in catalogue:
             self._check_awaited(exchange, name)
-            raise unknown_path()
+            raise _unknown_path()
         facts["endpoint"] = name or DEFAULT
         asked = http.read_request(
             HTTPRequest(head.method, head.query, await exchange.body(http.MAX_BODY))
@@ -102,7 +112,7 @@ class SCEPFront(Front):
         self, name: str | None, asked: SCEPRequest, served: ServedEndpoint, exchange: Exchange
     ) -> HTTPResponse:
         network = peers.network(exchange.peer)
-        is_known = is_encrypted_to(asked.message, served.recipients)
+        is_known = _is_encrypted_to(asked.message, served.recipients)
         try:
             with self._limit:
                 if not is_known:
@@ -170,7 +180,7 @@ class SCEPFront(Front):
         found = catalogue.get(name or DEFAULT)
         if found is None:
             self._check_awaited(exchange, name or DEFAULT)
-            raise unknown_path()
+            raise _unknown_path()
         return found
 
     def _refuse(self, exchange: Exchange, error: HTTPRefused, reason: str) -> HTTPResponse:
@@ -209,3 +219,84 @@ class RefusalDelay:
             await asyncio.sleep(DELAY_SECONDS)
         finally:
             self._count -= 1
+
+
+def name_by_path(path: str, at_certsrv: Callable[[], str]) -> str | None:
+    """Return the name of the endpoint in a path, or None where it leaves that open.
+
+    Args:
+        path: percent-decoded, from its first slash on.
+        at_certsrv: returns the name of the endpoint below /certsrv; "" where there is none.
+
+    Raises:
+        HTTPRefused: it is no path of ours.
+    """
+    kept = _without_appended(path)
+    if not kept and path != "/":
+        return None
+    lowered = kept.lower()
+    if lowered == _CERTSRV:
+        return at_certsrv()
+    if not kept.startswith(("/scep", "/cgi-bin")):
+        raise _unknown_path()
+    if lowered in _FRONTS:
+        return None
+    front, _, name = lowered.rpartition("/")
+    if front not in _FRONTS or not _NAME.fullmatch(name):
+        raise _unknown_path()
+    return name
+
+
+def name_by_identifier(identifier: str, authorities: Mapping[str, str]) -> str | None:
+    """Return the name of the endpoint that a CA identifier selects, or None if it means nothing.
+
+    Args:
+        identifier: the `message` of a GetCACaps, GetCACert or GetNextCACert.
+        authorities: the names of the CAs, by endpoint; a CA stands for its first endpoint.
+    """
+    wanted = identifier.strip().lower()
+    if wanted in authorities:
+        return wanted
+    return next((name for name, ca in authorities.items() if ca == wanted), None)
+
+
+def name_by_recipient(message: bytes, recipients: Mapping[str, Collection[bytes]]) -> str:
+    """Return the name of the endpoint whose certificate a message is encrypted to.
+
+    Nothing is parsed: an IssuerAndSerialNumber stands in a message as it stands in the certificate.
+    Whoever puts a wrong one there is answered by another endpoint, which asks the same of all.
+
+    Args:
+        message: a pkiMessage, DER or BER.
+        recipients: by endpoint, `recipient_id` of each certificate of its own.
+
+    Returns:
+        The default endpoint if it is one of them, or if none is.
+    """
+    found = [name for name, ids in recipients.items() if _is_encrypted_to(message, ids)]
+    return DEFAULT if DEFAULT in found or not found else found[0]
+
+
+def _is_encrypted_to(message: bytes, recipients: Collection[bytes]) -> bool:
+    """Say whether a message is encrypted to one of these; without parsing, see `name_by_recipient`.
+
+    A message that names its recipient by a key identifier, or has none, is for nobody.
+    """
+    for one in recipients:  # noqa: SIM110 - without a generator for each request
+        if one in message:
+            return True
+    return False
+
+
+def _without_appended(path: str) -> str:
+    # Piece by piece: this runs on the event loop, where a pattern that tries every slash as the
+    # start of the end would hold everybody up for one long path.
+    first, *pieces = path.split("/")
+    while pieces and pieces[-1] in _APPENDED:
+        pieces.pop()
+    return "/".join([first, *pieces])
+
+
+def _unknown_path() -> HTTPRefused:
+    """Return the refusal of a path that leads nowhere (P-71)."""
+    return HTTPRefused(404, "no such SCEP endpoint")
