@@ -11,14 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import UTC
 from enum import StrEnum
-from json.encoder import encode_basestring as _quoted
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scepkit.errors import UsageError
-from scepkit.protocol.certificate import show_serial
-from scepkit.protocol.scep.attributes import TransactionID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,9 +26,8 @@ _JSON = ("details", "heads")  # the members that are objects, kept as text
 UNKNOWN = "unknown"  # the actor where the address of who asked is not known
 FIRST_PREVIOUS = bytes(32)  # what the first record of a chain follows
 
-_ENCODER = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
-)
+JCS = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+"""Writes objects as RFC 8785 has them."""
 
 
 class AuditAction(StrEnum):
@@ -168,7 +163,7 @@ class AuditRecord:
 
     def line(self) -> str:
         """Return it as a line of an export."""
-        return _ENCODER.encode({**self.members, "hash": self.hash})
+        return JCS.encode({**self.members, "hash": self.hash})
 
     @classmethod
     def of_line(cls, line: str) -> AuditRecord:
@@ -210,95 +205,7 @@ def digest(members: Mapping[str, Any]) -> bytes:
     Raises:
         TypeError, ValueError: there is something in it that JSON cannot have.
     """
-    return hashlib.sha256(_ENCODER.encode(members).encode()).digest()
-
-
-def canonical(value: Mapping[str, Any] | None) -> str | None:
-    """Return an object as it is kept in a column; None for an empty one."""
-    return _ENCODER.encode(value) if value else None
-
-
-def row_of(
-    event: AuditEvent,
-    node: str,
-    number: int,
-    previous: bytes,
-    heads: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return the row of `audit` that an event becomes at its place in a chain.
-
-    Args:
-        event: what was done.
-        node: the name of the chain.
-        number: its number there.
-        previous: the hash of the record before it.
-        heads: the ends of other chains.
-    """
-    serial, transaction_id = event.serial, event.transaction_id
-    row: dict[str, Any] = {
-        "node": node,
-        "number": number,
-        "at": time_text(event.at),
-        "actor": _clean(event.actor),
-        "action": str(event.action),
-        "endpoint": event.endpoint or None,
-        "serial": None if serial is None else show_serial(serial),
-        "transaction_id": None if transaction_id is None else str(TransactionID(transaction_id)),
-        "subject": _clean(event.subject) if event.subject else None,
-        "challenge": event.challenge,
-        "reason": _clean(event.reason) if event.reason else None,
-        "details": _object(event.details) if event.details else None,
-        "heads": _ENCODER.encode(heads) if heads else None,
-        "previous": previous,
-    }
-    row["hash"] = hashlib.sha256(_written(row).encode()).digest()
-    return row
-
-
-def _written(row: Mapping[str, Any]) -> str:
-    """Write the text that `digest` hashes, member by member: each enrolment pays for one.
-
-    An encoder, a codec or a zone that is touched only here costs more than all the rest: between
-    two enrolments the processor has forgotten it.
-    """
-    challenge, endpoint, reason = row["challenge"], row["endpoint"], row["reason"]
-    serial, subject, transaction_id = row["serial"], row["subject"], row["transaction_id"]
-    return "".join(
-        (
-            f'{{"action":"{row["action"]}","actor":{_quoted(row["actor"])},"at":"{row["at"]}"',
-            "" if challenge is None else f',"challenge":{challenge}',
-            "" if row["details"] is None else f',"details":{row["details"]}',
-            "" if endpoint is None else f',"endpoint":{_quoted(endpoint)}',
-            f',"format":{FORMAT}',
-            "" if row["heads"] is None else f',"heads":{row["heads"]}',
-            f',"node":{_quoted(row["node"])},"number":{row["number"]}',
-            f',"previous":"{row["previous"].hex()}"',
-            "" if reason is None else f',"reason":{_quoted(reason)}',
-            "" if serial is None else f',"serial":"{serial}"',
-            "" if subject is None else f',"subject":{_quoted(subject)}',
-            "" if transaction_id is None else f',"transaction_id":{_quoted(transaction_id)}',
-            "}",
-        )
-    )
-
-
-def _object(values: Mapping[str, Any]) -> str:
-    """Write an object as `canonical` does; text and whole numbers, which most have, at once."""
-    members = []
-    for name in sorted(values):
-        value = values[name]
-        if isinstance(value, str):
-            text = _quoted(value)
-        else:
-            text = str(value) if type(value) is int else _ENCODER.encode(value)
-        members.append(f"{_quoted(name)}:{text}")
-    return f"{{{','.join(members)}}}"
-
-
-def time_text(at: datetime) -> str:
-    """Return a time as records have it, in UTC; the text sorts as the times do."""
-    in_utc = at if at.tzinfo is UTC else at.astimezone(UTC)
-    return f"{in_utc.isoformat(timespec='microseconds')[:26]}Z"
+    return hashlib.sha256(JCS.encode(members).encode()).digest()
 
 
 def ranges(numbers: Iterable[int]) -> str:
@@ -312,26 +219,19 @@ def ranges(numbers: Iterable[int]) -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in found)
 
 
-def _clean(text: str) -> str:
-    """Replace what PostgreSQL or UTF-8 cannot hold: NUL, and halves of surrogate pairs."""
-    if not text.isascii():
-        text = text.encode("utf-8", "backslashreplace").decode()
-    return text.replace("\0", "\\x00")
-
-
 def hex_text(value: Any) -> str:
     """Return a digest in hex; in a database that somebody changed it may be anything."""
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def _parsed(text: Any) -> Any:
-    """Return the JSON in a column, if it is written as `canonical` does.
+    """Return the JSON in a column, if it is written as records have it.
 
     Anything else stays text, and then no hash fits: a member that is there twice would be read here
     in another way than by people.
     """
     try:
         value = json.loads(text)
-        return value if _ENCODER.encode(value) == text else text
+        return value if JCS.encode(value) == text else text
     except (TypeError, ValueError, RecursionError):
         return text

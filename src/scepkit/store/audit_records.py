@@ -14,9 +14,8 @@ from scepkit.store.audit import (
     AuditEvent,
     AuditRecord,
     hex_text,
-    time_text,
 )
-from scepkit.store.audit_trail import JOIN_AFTER
+from scepkit.store.audit_trail import JOIN_AFTER, time_text
 from scepkit.store.database import Database
 from scepkit.store.tables import audit, audit_heads
 

@@ -12,6 +12,7 @@ from scepkit.errors import StoreError
 from scepkit.store.audit_trail import AuditTrail
 from scepkit.store.connections import ConnectionPool, DatabaseFiles, transaction
 from scepkit.store.engine import fault, is_locked
+from scepkit.store.outbox import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -37,7 +38,7 @@ class Database:
 
     def __init__(self, engine: Engine, node: str | None = None) -> None:
         self._engine = engine
-        self._audit = AuditTrail(node)
+        self._audit = AuditTrail(node, Outbox())
         self._files = DatabaseFiles(engine)
         self._readers = ConnectionPool(engine, files=self._files)
         self._writers = ConnectionPool(engine, writing=True, files=self._files)

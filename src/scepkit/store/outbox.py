@@ -53,10 +53,13 @@ class Outbox:
 
     Args:
         subscriptions: who is told of what.
+
+    Attributes:
+        subscriptions: as given; without any there is nothing to put.
     """
 
     def __init__(self, subscriptions: Sequence[Subscription] = ()) -> None:
-        self._subscriptions = subscriptions
+        self.subscriptions = subscriptions
 
     def put(self, connection: Connection, done: Sequence[AuditEvent]) -> None:
         """Put what was done there, in the connection's transaction.
@@ -64,7 +67,7 @@ class Outbox:
         Raises:
             DBAPIError: the database failed.
         """
-        if self._subscriptions and (rows := self._rows(done)):
+        if rows := self._rows(done):
             PUT.run(connection, *rows)
 
     def put_within(self, trip: Trip, done: Sequence[AuditEvent]) -> None:
@@ -73,19 +76,19 @@ class Outbox:
         Raises:
             DBAPIError: the database failed; at the end of the trip at the latest.
         """
-        if self._subscriptions and (rows := self._rows(done)):
+        if rows := self._rows(done):
             trip.run(PUT, *rows)
 
     def tells(self, kind: EventType) -> bool:
         """Say whether anybody is told of events of a kind."""
-        return any(kind in one.events for one in self._subscriptions)
+        return any(kind in one.events for one in self.subscriptions)
 
     def rows(self, events: Iterable[Event]) -> list[dict[str, Any]]:
         """Return the rows that events become: one for each who is told."""
         return [
             row_of(one.notification, event)
             for event in events
-            for one in self._subscriptions
+            for one in self.subscriptions
             if one.wants(event)
         ]
 

@@ -25,6 +25,7 @@ from scepkit.store.audit_trail import AuditTrail
 from scepkit.store.column_types import UTCDateTime
 from scepkit.store.connections import savepoint
 from scepkit.store.group_commit import GroupCommits, Step, Writer
+from scepkit.store.outbox import Outbox
 from scepkit.store.promises import Promise
 from scepkit.store.refusal_events import tell_refused
 from scepkit.store.tables import refusals
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Engine
 
     from scepkit.store.audit import AuditEvent
-    from scepkit.store.outbox import Outbox
     from scepkit.store.remote_writer import Connect
 
 PRUNED = 500  # rows that one commit takes out of a ring: it bounds how long other writers wait
@@ -225,7 +225,7 @@ class Refusals(GroupCommits):
         with self._aside_lock:
             if self._aside is None:
                 # With the first one: commands of an operator's need no such thread.
-                self._aside = Writer(self._writers, AuditTrail(None))
+                self._aside = Writer(self._writers, AuditTrail(None, Outbox()))
             aside = self._aside
         aside.submit(_Keeping(refused, most, self._audit.outbox), promise)
 
