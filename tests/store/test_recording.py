@@ -14,7 +14,7 @@ from scepkit.store import (
     Recorded,
     Status,
     StoredOutcome,
-    issuances,
+    recording,
 )
 from scepkit.store.requests import StoredTransaction
 
@@ -138,13 +138,13 @@ def test_what_another_process_wrote_after_our_look_is_read_again(
         challenge_id=put().id,
         **changes,
     )
-    real, looks = issuances.standing, []
+    real, looks = recording.standing, []
 
     def blind_at_first(*arguments):
         looks.append(arguments)
         return real(*arguments) if len(looks) > 1 else StoredTransaction(None, None)
 
-    monkeypatch.setattr(issuances, "standing", blind_at_first)
+    monkeypatch.setattr(recording, "standing", blind_at_first)
     expected = AlreadyAnswered(outcome_of(first)) if same_key else OtherOwner()
     assert store.record(second).result() == expected
     assert counts() == (1, 1, 1, 0)

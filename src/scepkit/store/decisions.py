@@ -15,7 +15,6 @@ from scepkit.errors import Hint, UsageError
 from scepkit.store.audit import SERVER, AuditAction, AuditEvent
 from scepkit.store.column_types import SerialNumber
 from scepkit.store.database import PAGE, Database
-from scepkit.store.entry_rows import signed_columns
 from scepkit.store.issuances import (
     USED,
     NotRenewableError,
@@ -23,6 +22,7 @@ from scepkit.store.issuances import (
     audit_event,
     check_renewable,
     issue,
+    issued,
     serial_is_taken,
     spend,
 )
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from scepkit.store.requests import RequestRow
     from scepkit.store.values import Answer, Issuance
 
+_OF_DELIVERY = ("decided_at", "waits_for", "delivery", "notice")
 _STILL_WAITS = and_(
     IS_PENDING,
     or_(requests.c.expires_at.is_(None), requests.c.expires_at > bindparam("now")),
@@ -232,7 +233,8 @@ def _approve(
         "its_issuer": issuance.issuer,
     }
     connection.execute(TAKE_PASSPHRASE, values)
-    signed = {f"its_{name}": value for name, value in signed_columns(issuance).items()}
+    row = issued(issuance)
+    signed = {f"its_{name}": row[f"new_{name}"] for name in _OF_DELIVERY}
     connection.execute(APPROVE, values | signed | {"by": by, "why": reason or None})
     spend(connection, issuance, SPEND)
     return Recorded(_outcome(connection, request_id, None))

@@ -23,11 +23,12 @@ from sqlalchemy.exc import OperationalError
 from scepkit.store.connections import savepoint, transaction
 from scepkit.store.database import Database
 from scepkit.store.engine import is_locked, stands_off
-from scepkit.store.issuances import answer_all, audit_event, issue_all, record
+from scepkit.store.issuances import audit_event, issue_all
 from scepkit.store.prepared import one_trip
 from scepkit.store.promises import QUEUE_LIMIT, Promise, closed, failed, full, keep
+from scepkit.store.recording import queue, record
 from scepkit.store.remote_writer import Connect, RemoteWriter
-from scepkit.store.values import Issuance, Recorded, SameSubject
+from scepkit.store.values import Issuance, QueuedEntry, Recorded, SameSubject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from scepkit.store.audit import AuditEvent
     from scepkit.store.audit_trail import AuditTrail
     from scepkit.store.connections import ConnectionPool
-    from scepkit.store.values import Answer, NewEntry, QueuedEntry
+    from scepkit.store.values import Answer, NewEntry
 
 BATCH_LIMIT = 64  # entries in one transaction: bounds how long other writers wait
 GATHER_SECONDS = 0.05  # how long a commit waits for another entry that is to come
@@ -72,6 +73,7 @@ class OneOfSubject(Step):
         return answer, _events(self._issuance, answer)
 
 
+_Written: TypeAlias = "tuple[Any, Sequence[AuditEvent]]"  # what stands, and what was done
 _Item: TypeAlias = "tuple[NewEntry | Step, Promise]"
 _Promise = TypeVar("_Promise", bound=Promise)
 
@@ -320,49 +322,57 @@ def commit(
     """
     for _ in range(TRIES - 1):
         try:
-            with connections.connection() as connection:
-                return _write(connection, entries, audit)
+            return _write(connections, entries, audit)
         except OperationalError as error:
             if not stands_off(error):
                 raise
-    with connections.connection() as connection:
-        return _write(connection, entries, audit)
+    return _write(connections, entries, audit)
 
 
-def _write(connection: Connection, entries: list[NewEntry | Step], audit: AuditTrail) -> list[Any]:
-    """Write all in one transaction, or if something stands in the way, in another one by one."""
-    try:
-        with transaction(connection, begins_with_trip=True):
-            return _write_together(connection, entries, audit)
-    except OperationalError:
-        raise
-    except Exception:  # noqa: BLE001 - one by one shows whose fault it is
-        with transaction(connection):
-            written = [_attempt(connection, entry) for entry in entries]
-            audit.append(connection, [event for _, events in written for event in events])
-    return [answer for answer, _ in written]
-
-
-def _write_together(
-    connection: Connection, entries: list[NewEntry | Step], audit: AuditTrail
+def _write(
+    connections: ConnectionPool, entries: list[NewEntry | Step], audit: AuditTrail
 ) -> list[Any]:
+    """Write all in one transaction, or if something stands in the way, in another one by one."""
     issuances = [entry for entry in entries if isinstance(entry, Issuance)]
-    with one_trip(connection, begins=True) as trip:
-        issue_all(trip, issuances)
-        # The others look for something first, and their records tell what they found.
-        is_audited = len(issuances) == len(entries) and audit.append_within(
-            trip, [audit_event(issuance) for issuance in issuances]
-        )
-    if is_audited:
-        return answer_all(connection, issuances)
-    steps = [step.write(connection) for step in entries if isinstance(step, Step)]
-    new = [entry for entry in entries if not isinstance(entry, Step)]
-    answers = answer_all(connection, new)
-    events = [event for _, events in steps for event in events]
-    events += [event for pair in zip(new, answers, strict=True) for event in _events(*pair)]
-    audit.append(connection, events)
-    taken, recorded = (answer for answer, _ in steps), iter(answers)
-    return [next(taken if isinstance(entry, Step) else recorded) for entry in entries]
+    with connections.connection() as connection:
+        try:
+            with transaction(connection, begins_with_trip=True):
+                with one_trip(connection, begins=True) as trip:
+                    answers = issue_all(trip, issuances)
+                    events = [audit_event(issuance) for issuance in issuances]
+                    # The others look for something first, and their records tell what they found.
+                    is_whole = len(issuances) == len(entries) and audit.append_within(trip, events)
+                if is_whole:
+                    return answers
+                issued = [(answer, [event]) for answer, event in zip(answers, events, strict=True)]
+                return _write_others(connection, entries, issued, audit)
+        except OperationalError:
+            raise
+        except Exception:  # noqa: BLE001 - one by one shows whose fault it is
+            with transaction(connection):
+                written = [_attempt(connection, entry) for entry in entries]
+                audit.append(connection, [event for _, events in written for event in events])
+        return [answer for answer, _ in written]
+
+
+def _write_others(
+    connection: Connection,
+    entries: list[NewEntry | Step],
+    issued: Sequence[_Written],
+    audit: AuditTrail,
+) -> list[Any]:
+    """Write what was not issued, and the audit records of all."""
+    steps = [entry.write(connection) for entry in entries if isinstance(entry, Step)]
+    waiting = [
+        (answer := queue(connection, entry), _events(entry, answer))
+        for entry in entries
+        if isinstance(entry, QueuedEntry)
+    ]
+    others = iter(steps)
+    of_kind = {Issuance: iter(issued), QueuedEntry: iter(waiting)}
+    written = [next(of_kind.get(type(entry), others)) for entry in entries]
+    audit.append(connection, [event for _, events in written for event in events])
+    return [answer for answer, _ in written]
 
 
 def _events(entry: NewEntry, answer: Answer) -> list[AuditEvent]:
@@ -372,7 +382,7 @@ def _events(entry: NewEntry, answer: Answer) -> list[AuditEvent]:
     return [audit_event(entry, answer.outcome.request_id)]
 
 
-def _attempt(connection: Connection, entry: NewEntry | Step) -> tuple[Any, Sequence[AuditEvent]]:
+def _attempt(connection: Connection, entry: NewEntry | Step) -> _Written:
     """Write one entry; only a fault of the database itself may stop the others."""
     try:
         if isinstance(entry, Step):

@@ -1,26 +1,11 @@
-"""The one atomic step: a certificate, its request and its spent challenge, or nothing.
+"""The issuances: a certificate, its request and its spent challenge, written table by table.
 
-Or a request that has to wait for a person: then there is no certificate yet, and its challenge is
-only looked at, to be spent when the request is approved (`decisions`).
+Nearly always nothing stands in the way of any, so a batch is first written as a whole, which takes
+a third of the time of one by one. If a constraint objects, all of it is rolled back and written one
+by one, which shows what stands in whose way (`recording`).
 
-1. The transactionID belongs to another key: OtherOwner.
-2. The same request was answered before: AlreadyAnswered. Before the challenge is judged, because
-   a device that lost the reply comes again with a challenge that it spent itself (P-44).
-3. The certificate to be renewed is revoked or unknown: SignerRevoked. Its row stays locked until
-   the commit, so that a revocation comes before the renewal or after it.
-4. As many requests wait already as may: QueueFull. Those that queue do so one after the other,
-   whatever process they are of, so that no two can both take the last place (`check_room`).
-5. Another key has a valid certificate for the subject, where that may have one: SubjectTaken.
-6. The challenge is spent, void, expired or not of this endpoint: ChallengeSpent. One that is good
-   for several certificates is spent with the last of them.
-7. Otherwise everything is written: Recorded.
-
-Two processes may both find 1 and 2 clear. The unique constraints let one of them through; the
-other is rolled back to the savepoint and reads again what the first has written.
-
-Nearly always nothing stands in the way, so a batch is first written as a whole, table by table,
-which takes a third of the time; if a constraint objects, all of it is rolled back and written one
-by one.
+All that writes issuances takes its values from one lot of parameters each (`issued`): every
+statement picks those that it names.
 """
 
 from __future__ import annotations
@@ -40,17 +25,13 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import StoreError
 from scepkit.protocol.certificate import show_serial
 from scepkit.store.audit import UNKNOWN, AuditAction, AuditEvent
 from scepkit.store.column_types import SerialNumber, UTCDateTime
-from scepkit.store.connections import savepoint
-from scepkit.store.entry_rows import claim_row, issued, passphrase_rows, spending, waiting_row
 from scepkit.store.prepared import Prepared, SharedValues, one_trip
-from scepkit.store.replacements import SubjectTakenError, other_certificates, replace_later
-from scepkit.store.requests import QueueFullError, check_room, standing
+from scepkit.store.replacements import other_certificates, replace_later
 from scepkit.store.tables import (
     IS_OPEN,
     certificates,
@@ -60,19 +41,7 @@ from scepkit.store.tables import (
     requests,
     transactions,
 )
-from scepkit.store.values import (
-    AlreadyAnswered,
-    ChallengeSpent,
-    Issuance,
-    OtherOwner,
-    QueuedEntry,
-    QueueFull,
-    Recorded,
-    SignerRevoked,
-    Status,
-    StoredOutcome,
-    SubjectTaken,
-)
+from scepkit.store.values import TELLER, Issuance, Recorded, Status, StoredOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +49,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from scepkit.store.prepared import Trip
-    from scepkit.store.values import Answer, Conflict, NewEntry
+    from scepkit.store.values import NewEntry
 
 _OF_ISSUED = (
     *("serial", "endpoint", "subject", "der", "not_before", "not_after", "public_key", "names"),
@@ -94,14 +63,13 @@ _OF_ANSWER = (
 
 
 def _parameters(*columns: str) -> dict[str, Any]:
-    """Return the parameters of `entry_rows.issued` for columns, by their names."""
+    """Return the parameters of `issued` for columns, by their names."""
     return {name: bindparam(f"new_{name}") for name in columns}
 
 
 CLAIM = Prepared(
     insert(transactions).values(_parameters("endpoint", "transaction_id", "signer_key"))
 )
-CLAIM_ROW = Prepared(insert(transactions).returning(transactions.c.id))
 _PARENT = certificates.alias("parent")
 ISSUE = Prepared(
     insert(certificates).values(
@@ -136,7 +104,6 @@ ANSWER = Prepared(
         }
     )
 )
-QUEUE = Prepared(insert(requests).returning(requests.c.id))
 _IS_LAST_USE = challenges.c.used + 1 >= challenges.c.uses
 USED = {
     "used": challenges.c.used + 1,
@@ -180,95 +147,46 @@ RENEWABLE = Prepared(
 )
 
 
-def answer_all(connection: Connection, entries: Sequence[NewEntry]) -> list[Answer]:
-    """Write those that wait, inside the connection's transaction; `issue_all` wrote the others.
+def issue_all(trip: Trip, issuances: Sequence[Issuance]) -> list[Recorded]:
+    """Write what is issued, if nothing stands in the way.
 
-    If something stands in the way, the transaction is to be rolled back, and `record` shows what
-    stands in whose way.
+    If something does, the transaction is to be rolled back.
 
     Returns:
-        One Recorded for each.
-
-    Raises:
-        NotSpendableError, NotRenewableError, QueueFullError, SQLAlchemyError: something does.
-    """
-    return [
-        _recorded(e) if isinstance(e, Issuance) else _queue_anew(connection, e) for e in entries
-    ]
-
-
-def issue_all(trip: Trip, issuances: Sequence[Issuance]) -> None:
-    """Write what is issued, if nothing stands in the way; if something does, as in `answer_all`.
+        The answer to each, which is good once the trip is over.
 
     Raises:
         NotSpendableError, NotRenewableError, SQLAlchemyError: something does; at the end of the
             trip at the latest.
     """
     if not issuances:
-        return
-    hold_renewable(trip, issuances)
+        return []
     rows = [issued(one) for one in issuances]
+    hidden = passphrase_rows(issuances)
+    # In one order, as in `hold_renewable`: several may use one challenge.
+    entitled = sorted(
+        (one for one in issuances if one.challenge_id is not None), key=attrgetter("challenge_id")
+    )
+    spent = [spending(one) for one in entitled]
+    shared = [row for row, one in zip(spent, entitled, strict=True) if not one.is_only_use]
+    answers = [recorded(one) for one in issuances]
+    hold_renewable(trip, issuances)
     trip.convert(_ISSUED, rows)
     # What is referred to first.
     trip.run(ISSUE, *rows, are_converted=True)
-    if passphrases := passphrase_rows(issuances):
-        trip.run(KEEP_PASSPHRASE, *passphrases)
+    if hidden:
+        trip.run(KEEP_PASSPHRASE, *hidden)
     trip.run(CLAIM, *rows, are_converted=True)
     trip.run(ANSWER, *rows, are_converted=True)
-    entitled = [one for one in issuances if one.challenge_id is not None]
-    if entitled:
-        # In one order, as in `hold_renewable`: several may use one challenge.
-        entitled.sort(key=attrgetter("challenge_id"))
-        trip.expect(SPEND, [*map(spending, entitled)], NotSpendableError())
-    if shared := [spending(one) for one in entitled if not one.is_only_use]:
+    if spent:
+        trip.expect(SPEND, spent, NotSpendableError())
+    if shared:
         trip.run(KEEP_USE, *shared)
+    return answers
 
 
-def record(connection: Connection, entry: NewEntry) -> Answer:
-    """Write one entry inside the connection's transaction; a conflict leaves nothing behind.
-
-    Every statement is under a savepoint: PostgreSQL gives up the whole transaction after an error
-    outside of one, and with it what the others of the batch have written.
-
-    Raises:
-        StoreError: the serial number is taken.
-        SQLAlchemyError: the database failed.
-    """
-    try:
-        return _attempt(connection, entry)
-    except IntegrityError:
-        # Somebody was first, which shows now; or a purge took the transaction from under it.
-        try:
-            return _attempt(connection, entry)
-        except IntegrityError as error:
-            raise _impossible(entry) from error
-
-
-def _attempt(connection: Connection, entry: NewEntry) -> Answer:
-    try:
-        with savepoint(connection):
-            before = standing(
-                connection,
-                entry.endpoint,
-                entry.transaction_id,
-                entry.signer_key,
-                entry.fingerprint,
-                entry.now,
-            )
-            if before.answer is not None:
-                return _conflict(before.answer)
-            return _write(connection, entry, before.transaction_row)
-    except NotSpendableError:
-        return ChallengeSpent()
-    except NotRenewableError:
-        return SignerRevoked()
-    except SubjectTakenError:
-        return SubjectTaken()
-    except QueueFullError as full:
-        return QueueFull(full.of_peer)
-
-
-def _recorded(issuance: Issuance) -> Recorded:
+def recorded(issuance: Issuance) -> Recorded:
+    """Return the answer to an issuance that is written."""
     status = Status.ISSUED if issuance.delivery is None else Status.SIGNED
     return Recorded(StoredOutcome(status, certificate=issuance.certificate, serial=issuance.serial))
 
@@ -281,35 +199,12 @@ class NotRenewableError(Exception):
     """The certificate to be renewed is revoked or unknown."""
 
 
-def _conflict(answer: StoredOutcome | OtherOwner) -> Conflict:
-    return answer if isinstance(answer, OtherOwner) else AlreadyAnswered(answer)
-
-
-def _impossible(entry: NewEntry) -> StoreError:
-    if isinstance(entry, Issuance):
-        return serial_is_taken(entry)
-    return StoreError("the request cannot be stored", hint="report this as a bug")
-
-
 def serial_is_taken(issuance: Issuance) -> StoreError:
     """Return the error for the only constraint left when the request itself is new."""
     return StoreError(
         f"the serial number {show_serial(issuance.serial)} is taken",
         hint="serial numbers must be 127 random bits: check the source of randomness",
     )
-
-
-def _write(connection: Connection, entry: NewEntry, transaction_row: int | None) -> Recorded:
-    check_renewable(connection, entry)
-    if isinstance(entry, QueuedEntry):
-        return _queue(connection, entry, transaction_row or _claim(connection, entry))
-    issue(connection, entry)
-    parameters = issued(entry)
-    if transaction_row is None:
-        CLAIM.run(connection, parameters)
-    ANSWER.run(connection, parameters)
-    spend(connection, entry, SPEND)
-    return _recorded(entry)
 
 
 def spend(connection: Connection, issuance: Issuance, statement: Prepared) -> None:
@@ -345,6 +240,65 @@ def issue(connection: Connection, issuance: Issuance) -> None:
         KEEP_PASSPHRASE.run(connection, *rows)
 
 
+def issued(issuance: Issuance) -> dict[str, Any]:
+    """Return the parameters of all that writes a certificate and its request.
+
+    One lot for all of these statements: each takes those out that it names.
+    """
+    renewed = None if issuance.renews is None else issuance.renewed
+    chain = None if issuance.is_anew else renewed
+    is_signed = issuance.delivery is not None
+    return {
+        "new_serial": issuance.serial,
+        "new_endpoint": issuance.endpoint,
+        "new_subject": issuance.subject,
+        "new_der": issuance.certificate,
+        "new_not_before": issuance.not_before,
+        "new_not_after": issuance.not_after,
+        "new_public_key": issuance.public_key,
+        "new_names": issuance.names,
+        "new_subject_digest": issuance.subject_digest,
+        "new_issuer": issuance.issuer,
+        "new_now": issuance.now,
+        "new_renews": None if renewed is None else renewed.serial,
+        "new_renews_issuer": None if renewed is None else renewed.issuer,
+        "new_chain_serial": None if chain is None else chain.serial,
+        "new_chain_issuer": None if chain is None else chain.issuer,
+        "new_transaction_id": issuance.transaction_id,
+        "new_signer_key": issuance.signer_key,
+        "new_fingerprint": issuance.fingerprint,
+        "new_message_type": issuance.message_type,
+        "new_csr": issuance.csr,
+        "new_csr_digest": issuance.csr_digest,
+        "new_reply_secret": issuance.reply_secret,
+        "new_peer": issuance.peer or None,
+        "new_decided_at": None if is_signed else issuance.now,
+        "new_waits_for": TELLER if is_signed else None,
+        "new_delivery": issuance.delivery,
+        "new_notice": issuance.notice or None,
+    }
+
+
+def passphrase_rows(issuances: Sequence[Issuance]) -> list[dict[str, Any]]:
+    """Return rows of `passphrases`, for those that have one."""
+    return [
+        {"serial": issuance.serial, "issuer": issuance.issuer, "hidden": issuance.passphrase}
+        for issuance in issuances
+        if issuance.passphrase is not None
+    ]
+
+
+def spending(issuance: Issuance) -> dict[str, Any]:
+    """Return the parameters that spend a challenge."""
+    return {
+        "challenge_id": issuance.challenge_id,
+        "of_endpoint": issuance.endpoint,
+        "by_serial": issuance.serial,
+        "by_issuer": issuance.issuer,
+        "now": issuance.now,
+    }
+
+
 def hold_renewable(trip: Trip, entries: Sequence[NewEntry]) -> None:
     """Refuse to renew what is revoked or unknown; what is good stays so until the commit.
 
@@ -362,42 +316,6 @@ def check_renewable(connection: Connection, entry: NewEntry) -> None:
     """Do the same as `hold_renewable`, for one entry and at once."""
     with one_trip(connection) as trip:
         hold_renewable(trip, [entry])
-
-
-def _queue_anew(connection: Connection, queued: QueuedEntry) -> Recorded:
-    check_renewable(connection, queued)
-    return _queue(connection, queued, _claim(connection, queued))
-
-
-def _queue(connection: Connection, queued: QueuedEntry, transaction_row: int) -> Recorded:
-    check_room(connection, queued)
-    if queued.challenge_id is not None:
-        values = {
-            "challenge_id": queued.challenge_id,
-            "of_endpoint": queued.endpoint,
-            "now": queued.now,
-        }
-        if SPENDABLE.first(connection, values) is None:
-            raise NotSpendableError
-    request_id = _insert(
-        connection, QUEUE, waiting_row(queued) | {"transaction_row": transaction_row}
-    )
-    return Recorded(
-        StoredOutcome(Status.PENDING, reply_secret=queued.reply_secret, request_id=request_id)
-    )
-
-
-def _claim(connection: Connection, entry: NewEntry) -> int:
-    return _insert(connection, CLAIM_ROW, claim_row(entry))
-
-
-def _insert(connection: Connection, statement: Prepared, row: dict[str, Any]) -> int:
-    """Insert a row; return its number."""
-    returned = statement.first(connection, row)
-    if returned is None:  # cannot be: both databases return it for a single row
-        raise StoreError("the database returned no key", hint="report this as a bug")
-    number: int = returned[0]
-    return number
 
 
 def audit_event(entry: NewEntry, request_id: int | None = None) -> AuditEvent:
