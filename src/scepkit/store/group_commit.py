@@ -25,7 +25,7 @@ from scepkit.store.database import Database
 from scepkit.store.engine import is_locked, stands_off
 from scepkit.store.issuances import audit_event, issue_all
 from scepkit.store.prepared import one_trip
-from scepkit.store.promises import QUEUE_LIMIT, Promise, closed, failed, full, keep
+from scepkit.store.promises import QUEUE_LIMIT, Promise, closed, failed, full
 from scepkit.store.recording import queue, record
 from scepkit.store.remote_writer import Connect, RemoteWriter
 from scepkit.store.values import Issuance, QueuedEntry, Recorded, SameSubject
@@ -200,7 +200,10 @@ class Writer:
                 self._give_up(error)
         self._ended = monotonic()
         for (_, promise), answer in zip(wanted, answers, strict=True):
-            keep(promise, answer)
+            if isinstance(answer, Exception):
+                promise.set_exception(answer)
+            else:
+                promise.set_result(answer)
 
     def _give_up(self, error: Exception) -> None:
         """Fail what waits behind a wait for a lock that was in vain, and would wait as long."""

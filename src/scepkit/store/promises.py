@@ -30,14 +30,6 @@ class Promise(Protocol):
         """Take the reason why there is no answer."""
 
 
-def keep(promise: Promise, answer: Any) -> None:
-    """Settle a promise with an answer, which may be the error that takes its place."""
-    if isinstance(answer, Exception):
-        promise.set_exception(answer)
-    else:
-        promise.set_result(answer)
-
-
 def closed() -> StoreError:
     """Return the error for what is submitted after the end."""
     return StoreError("the store is closed", hint="open it again")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from scepkit.errors import StoreError
 from scepkit.store.entry_channel import EntryChannel, Frame
-from scepkit.store.promises import QUEUE_LIMIT, Promise, closed, full, keep
+from scepkit.store.promises import QUEUE_LIMIT, Promise, closed, full
 
 if TYPE_CHECKING:
     import socket
@@ -163,7 +163,10 @@ class RemoteWriter:
         with self._lock:
             promised = [self._promises.pop(number) for number, _ in answers]
         for promise, (_, answer) in zip(promised, answers, strict=True):
-            keep(promise, answer)
+            if isinstance(answer, Exception):
+                promise.set_exception(answer)
+            else:
+                promise.set_result(answer)
 
     def _lose(self, channel: EntryChannel) -> None:
         """Fail what is not answered: the committer is gone."""
