@@ -169,7 +169,7 @@ class InProcess:
 
     async def _ask(self, head: Head, body: bytes) -> HTTPResponse:
         wire = Wire()
-        exchange = Exchange(head, "192.0.2.7", wire)
+        exchange = Exchange(head, "192.0.2.7", wire, "192.0.2.7")
         exchange.add(body)
         exchange.end()
         await exchange.run(self._app.answer)

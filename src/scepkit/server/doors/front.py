@@ -19,7 +19,6 @@ from scepkit.protocol.scep.http import HTTPResponse
 from scepkit.server.data_directory import utc_now
 from scepkit.server.doors.wrong_passwords import WrongPasswords
 from scepkit.server.endpoints import Endpoints, ServedEndpoint
-from scepkit.server.http import peers
 from scepkit.server.http.bounds import BoundAlarms
 from scepkit.server.http.exchange import Exchange, Head, not_found
 from scepkit.server.web import metrics
@@ -152,8 +151,8 @@ class DoorFront(Front, Generic[_Door]):
 
     def _refuse(self, exchange: Exchange, error: HTTPRefused, reason: str) -> HTTPResponse:
         if isinstance(error, BoundReached):
-            network, name = peers.network(exchange.peer), exchange.facts.get("endpoint", "")
-            self._alarms.ring(error.bound, peer=network, endpoint=name, hint=error.hint)
+            name = exchange.facts.get("endpoint", "")
+            self._alarms.ring(error.bound, peer=exchange.network, endpoint=name, hint=error.hint)
         response = super()._refuse(exchange, error, reason)
         if isinstance(error, Unauthorized):
             asked = {"WWW-Authenticate": error.scheme}

@@ -17,7 +17,6 @@ from scepkit.server.doors.front import DoorFront, Unauthorized, credential_of
 from scepkit.server.doors.jamf_event import ChallengeEvent
 from scepkit.server.doors.opened import JamfDoor
 from scepkit.server.endpoints import ServedEndpoint
-from scepkit.server.http import peers
 from scepkit.server.http.exchange import NO_STORE, Exchange, not_allowed
 from scepkit.store import Door
 
@@ -77,10 +76,9 @@ class JamfFront(DoorFront[JamfDoor]):
         credential = credential_of(exchange.head)
         if credential is None:
             raise refused
-        network = peers.network(exchange.peer)
-        self._wrong.check(network)
+        self._wrong.check(exchange.network)
         if not door.admits(*credential):
-            raise await self._refuse_credential(network, name, refused)
+            raise await self._refuse_credential(exchange.network, name, refused)
 
     def _check_time(self, event: ChallengeEvent) -> None:
         """Refuse an event of another time, which somebody may have recorded.

@@ -20,7 +20,6 @@ from scepkit.server.doors.front import DoorFront, Unauthorized, credential_of
 from scepkit.server.doors.opened import NDESDoor
 from scepkit.server.doors.wrong_passwords import RightPasswords
 from scepkit.server.endpoints import Endpoints, ServedEndpoint
-from scepkit.server.http import peers
 from scepkit.server.http.exchange import NO_STORE, Exchange, not_allowed
 from scepkit.server.web.executors import Executor
 from scepkit.server.web.worker_pool import ConcurrencyLimit, WorkerPool
@@ -126,7 +125,7 @@ class NDESFront(DoorFront[NDESDoor]):
         credential = credential_of(exchange.head)
         if credential is None or credential.scheme != "basic":
             raise refused
-        network = peers.network(exchange.peer)
+        network = exchange.network
         self._wrong.check(network)
         user, _, password = credential.octets.partition(b":")
         with self._limit:

@@ -169,8 +169,9 @@ class HTTPConnection(asyncio.BufferedProtocol):
 
     def begin(self, head: Head) -> None:
         """Queue the request that has this head."""
-        client, network = self._peer.client(head.headers)
-        self._queue.append(Exchange(head, client, self, network))
+        client, forwarded = self._peer.client(head.headers)
+        network = forwarded or self._peer.host_network
+        self._queue.append(Exchange(head, client, self, network, forwarded))
 
     def add(self, body: bytes) -> None:
         """Take a piece of the newest request's body."""
@@ -290,7 +291,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
 
     async def _answer(self, exchange: Exchange) -> None:
         """Have the request answered, unless a proxy asks too much at once for one address."""
-        address = exchange.network
+        address = exchange.forwarded
         is_let_in = address is None or self._connections.enter(address)
         try:
             await exchange.run(self._server.answer if is_let_in else busy)

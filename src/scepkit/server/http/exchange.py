@@ -11,6 +11,7 @@ import structlog
 
 from scepkit.errors import BoundReached, HTTPRefused
 from scepkit.protocol.scep.http import TEXT, HTTPResponse
+from scepkit.server.http import peers
 
 NO_STORE: Mapping[str, str] = {"Cache-Control": "no-store"}
 
@@ -133,7 +134,8 @@ class Exchange:
         head: what stands before the body.
         peer: the address of whoever asks.
         wire: the connection.
-        network: as below.
+        network: as below; None to work it out.
+        forwarded: as below.
 
     Attributes:
         head: as given.
@@ -143,18 +145,27 @@ class Exchange:
         is_whole: whether the request is.
         has_begun: whether octets of the response are out.
         is_answered: whether the response is complete.
-        network: what it is counted under beside the connection; None for nothing.
+        network: what the peer is counted under, see `peers.network`.
+        forwarded: the same where a listed proxy asks for the peer, so that the request is counted
+            beside its connection; else None.
         keeps_alive: whether the connection may go on.
         arrived: octets of the body that were not taken yet.
     """
 
     __slots__ = (
         *("head", "peer", "facts", "more_facts", "is_whole", "has_begun", "is_answered"),
-        *("keeps_alive", "arrived", "network"),
+        *("keeps_alive", "arrived", "network", "forwarded"),
         *("_wire", "_is_gone", "_has_ended", "_owes_continue", "_news"),
     )
 
-    def __init__(self, head: Head, peer: str, wire: Wire, network: str | None = None) -> None:
+    def __init__(
+        self,
+        head: Head,
+        peer: str,
+        wire: Wire,
+        network: str | None = None,
+        forwarded: str | None = None,
+    ) -> None:
         self.head = head
         self.peer = peer
         self.facts: dict[str, Any] = {}
@@ -164,7 +175,8 @@ class Exchange:
         self.is_answered = False
         self.keeps_alive = head.keeps_alive
         self.arrived = bytearray()
-        self.network = network
+        self.network = peers.network(peer) if network is None else network
+        self.forwarded = forwarded
         self._wire = wire
         self._is_gone = False
         self._has_ended = False

@@ -108,6 +108,7 @@ class Peer:
     Attributes:
         host: as given.
         port: as given.
+        host_network: what its address is counted under.
         network: what its connections are counted under; None for a listed proxy.
     """
 
@@ -116,7 +117,8 @@ class Peer:
         self.port = port
         self._proxies = proxies
         self._is_proxy = proxies.include(host)
-        self.network = None if self._is_proxy else network(host)
+        self.host_network = network(host)
+        self.network = None if self._is_proxy else self.host_network
 
     def client(self, headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, str | None]:
         """Return the address of whoever asks, as the log names it, and its network.

@@ -14,7 +14,6 @@ from scepkit.errors import HTTPRefused, Malformed
 from scepkit.protocol import cmp
 from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.scep.http import HTTPResponse
-from scepkit.server.http import peers
 from scepkit.server.http.exchange import NO_STORE, Exchange, not_allowed, refusal
 from scepkit.server.web import metrics
 from scepkit.server.web.front import Front
@@ -44,7 +43,7 @@ class CMPFront(Front):
             return refusal(HTTPRefused(404, "no such CMP endpoint"))
         exchange.facts["endpoint"] = name
         message = await exchange.body(cmp.MAX_MESSAGE)
-        service = functools.partial(served.cmp.answer, peer=peers.network(exchange.peer))
+        service = functools.partial(served.cmp.answer, peer=exchange.network)
         try:
             with self._limit:
                 answer = await self._workers.answer(service, message)

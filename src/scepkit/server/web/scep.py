@@ -29,7 +29,6 @@ from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse, Operation, SCE
 from scepkit.protocol.scep.messages import Failure
 from scepkit.protocol.scep.notice import HEADER
 from scepkit.server.endpoints import Endpoints, ServedEndpoint
-from scepkit.server.http import peers
 from scepkit.server.http.bounds import BoundAlarms
 from scepkit.server.http.exchange import NO_STORE, Exchange
 from scepkit.server.settings import DEFAULT, Settings
@@ -111,7 +110,6 @@ class SCEPFront(Front):
     async def _pki_operation(
         self, name: str | None, asked: SCEPRequest, served: ServedEndpoint, exchange: Exchange
     ) -> HTTPResponse:
-        network = peers.network(exchange.peer)
         is_known = _is_encrypted_to(asked.message, served.recipients)
         try:
             with self._limit:
@@ -125,7 +123,7 @@ class SCEPFront(Front):
                 service = served.scep
                 exchange.facts["endpoint"] = service.name
                 workers = self._beside if served.takes_long else self._workers
-                decision = await workers.decide(asked.message, service, network)
+                decision = await workers.decide(asked.message, service, exchange.network)
             if isinstance(decision, Waiting):
                 # Not among those under way: else who waits would keep everybody else out.
                 decision = await self._waiting.decide(decision, service, exchange.gone)
@@ -188,10 +186,8 @@ class SCEPFront(Front):
         if "operation" not in facts:
             facts["operation"] = http.named_operation(exchange.head.method, exchange.head.query)
         if isinstance(error, BoundReached):
-            network = peers.network(exchange.peer)
-            self._alarms.ring(
-                error.bound, peer=network, endpoint=facts["endpoint"], hint=error.hint
-            )
+            name = facts["endpoint"]
+            self._alarms.ring(error.bound, peer=exchange.network, endpoint=name, hint=error.hint)
         return super()._refuse(exchange, error, reason)
 
     def _count(self, facts: Facts) -> None:
