@@ -163,14 +163,18 @@ def issue_all(trip: Trip, issuances: Sequence[Issuance]) -> list[Recorded]:
         return []
     rows = [issued(one) for one in issuances]
     hidden = passphrase_rows(issuances)
+    entitled = [one for one in issuances if one.challenge_id is not None]
     # In one order, as in `hold_renewable`: several may use one challenge.
-    entitled = sorted(
-        (one for one in issuances if one.challenge_id is not None), key=attrgetter("challenge_id")
-    )
+    entitled.sort(key=attrgetter("challenge_id"))
     spent = [spending(one) for one in entitled]
     shared = [row for row, one in zip(spent, entitled, strict=True) if not one.is_only_use]
     answers = [recorded(one) for one in issuances]
-    hold_renewable(trip, issuances)
+    renewed = {
+        (row["new_renews"], row["new_renews_issuer"])
+        for row in rows
+        if row["new_renews"] is not None
+    }
+    hold_renewable(trip, renewed)
     trip.convert(_ISSUED, rows)
     # What is referred to first.
     trip.run(ISSUE, *rows, are_converted=True)
@@ -299,15 +303,18 @@ def spending(issuance: Issuance) -> dict[str, Any]:
     }
 
 
-def hold_renewable(trip: Trip, entries: Sequence[NewEntry]) -> None:
+def hold_renewable(trip: Trip, renewed: set[tuple[int, bytes]]) -> None:
     """Refuse to renew what is revoked or unknown; what is good stays so until the commit.
+
+    Args:
+        trip: on which it is looked at.
+        renewed: their serial numbers, each with its issuer.
 
     Raises:
         NotRenewableError: one of them is not; at the end of the trip.
     """
     # In one order, whoever asks: nobody waits for what another one holds who waits for this one.
-    renewed = {entry.renewed for entry in entries if entry.renews is not None}
-    for serial, issuer in sorted(one for one in renewed if one is not None):
+    for serial, issuer in sorted(renewed):
         values = {"of_serial": serial, "of_issuer": issuer}
         trip.expect(RENEWABLE, [values], NotRenewableError())
 
@@ -315,7 +322,7 @@ def hold_renewable(trip: Trip, entries: Sequence[NewEntry]) -> None:
 def check_renewable(connection: Connection, entry: NewEntry) -> None:
     """Do the same as `hold_renewable`, for one entry and at once."""
     with one_trip(connection) as trip:
-        hold_renewable(trip, [entry])
+        hold_renewable(trip, set() if entry.renewed is None else {entry.renewed})
 
 
 def audit_event(entry: NewEntry, request_id: int | None = None) -> AuditEvent:
