@@ -259,13 +259,13 @@ class CertificateRecords(Database):
         possible = [one for one in serials if one > 0 and one.bit_length() <= MAX_SERIAL_BITS]
         if not possible:
             return {}
-        rows: Sequence[Sequence[Any]]
+        if len(possible) == 1:
+            row = self._look_up(STATUS, {"of_issuer": issuer, "of_serial": possible[0]})
+            if row is not None:
+                serial, revoked_at, reason = row
+                return {serial: OCSPStatus(revoked_at, reason)}
         with self._reading() as connection:
-            if len(possible) == 1:
-                rows = STATUS.all(connection, {"of_issuer": issuer, "of_serial": possible[0]})
-            else:
-                values = {"of_issuer": issuer, "of_serials": possible}
-                rows = connection.execute(STATUSES, values).all()
+            rows = connection.execute(STATUSES, {"of_issuer": issuer, "of_serials": possible}).all()
             if len(rows) < len(possible):
                 # What was revoked elsewhere, and is no certificate here.
                 found = {row[0] for row in rows}

@@ -226,10 +226,12 @@ class RequestRecords(Database):
         Raises:
             StoreError: the database cannot be read.
         """
-        with self._reading() as connection:
-            return standing(
-                connection, endpoint, transaction_id, signer_key, fingerprint, now
-            ).answer
+        values = {
+            "endpoint": endpoint,
+            "transaction_id": transaction_id,
+            "fingerprint": fingerprint,
+        }
+        return _judged(self._look_up(ANSWERED, values), signer_key, now).answer
 
     def poll(
         self,
@@ -253,8 +255,8 @@ class RequestRecords(Database):
         Raises:
             StoreError: the database cannot be read.
         """
-        with self._reading() as connection:
-            return standing(connection, endpoint, transaction_id, signer_key, None, now).answer
+        values = {"endpoint": endpoint, "transaction_id": transaction_id}
+        return _judged(self._look_up(NEWEST, values), signer_key, now).answer
 
     def request(self, request_id: int, *, now: datetime | None = None) -> RequestRow | None:
         """Return the request with that number; None when there is none.
@@ -299,18 +301,25 @@ def standing(
     endpoint: str,
     transaction_id: bytes,
     signer_key: bytes,
-    fingerprint: bytes | None,
+    fingerprint: bytes,
     now: datetime | None,
 ) -> StoredTransaction:
-    """Look a request up by its fingerprint, or the newest of its transaction (no fingerprint).
+    """Look a request up in the connection's transaction; as `RequestRecords.lookup` does."""
+    values = {
+        "endpoint": endpoint,
+        "transaction_id": transaction_id,
+        "fingerprint": fingerprint,
+    }
+    return _judged(ANSWERED.first(connection, values), signer_key, now)
+
+
+def _judged(
+    row: Sequence[Any] | None, signer_key: bytes, now: datetime | None
+) -> StoredTransaction:
+    """Return what a row says to the key that asks.
 
     The owner is judged first: another key hears nothing of what is stored (P-46, P-47).
     """
-    values = {"endpoint": endpoint, "transaction_id": transaction_id}
-    if fingerprint is None:
-        row = NEWEST.first(connection, values)
-    else:
-        row = ANSWERED.first(connection, values | {"fingerprint": fingerprint})
     if row is None:
         return StoredTransaction(None, None)
     transaction_row, owner, *columns = row
