@@ -80,17 +80,27 @@ class SerialNumber(TypeDecorator[int]):
         """Return what writes a number: an issuance has several, and one call is enough for each."""
         return _hex_of
 
+    def result_processor(
+        self, _dialect: Dialect, _coltype: object
+    ) -> Callable[[str | None], int | None]:
+        """Return what reads a number, in one call as well."""
+        return _serial_of
+
     def process_bind_param(self, value: int | None, _dialect: Dialect) -> str | None:
         """Write hex without leading zeros, as operators see it."""
         return _hex_of(value)
 
     def process_result_value(self, value: str | None, _dialect: Dialect) -> int | None:
         """Read the hex back."""
-        return None if value is None else int(value, 16)
+        return _serial_of(value)
 
 
 def _hex_of(serial: int | None) -> str | None:
     return None if serial is None else f"{serial:x}"
+
+
+def _serial_of(text: str | None) -> int | None:
+    return None if text is None else int(text, 16)
 
 
 class Texts(TypeDecorator[list[str]]):
