@@ -183,7 +183,8 @@ def clock(monkeypatch):
 def processes(monkeypatch, clock):
     """Return two workers that have started."""
     monkeypatch.setattr(supervision, "ForkServer", Forks)
-    processes = WorkerProcesses(2, SimpleNamespace(heartbeats=Heartbeats(2)), None)
+    two = SimpleNamespace(workers=2)
+    processes = WorkerProcesses(two, SimpleNamespace(heartbeats=Heartbeats(2)), None)
     for number in (1, 2):
         processes._start(number)
     processes._forks.did.clear()

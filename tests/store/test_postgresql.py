@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -209,15 +207,6 @@ def test_one_process_migrates_at_a_time(url, beside, waits_for_lock):
         finally:
             connection.execute("COMMIT")
         opening.result().close()
-
-
-def test_a_child_makes_the_tables(url):
-    code = (
-        "import sys; from scepkit.store import Store;"
-        "store = Store.open(sys.argv[1], apart=True); store.ping(); store.close();"
-        "sys.exit('alembic' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code, url], check=False).returncode == 0
 
 
 def test_a_batch_is_tried_again_after_a_standoff(store, issuance, monkeypatch):

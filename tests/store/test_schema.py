@@ -7,7 +7,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import threading
 
 import pytest
 from sqlalchemy import create_engine, inspect
@@ -69,57 +68,6 @@ def test_head_is_the_newest_migration(store):
     with store._engine.connect() as connection:
         config = schema.alembic_config(connection)
     assert ScriptDirectory.from_config(config).get_current_head() == schema.HEAD
-
-
-def test_tables_that_a_child_makes_leave_nothing_of_alembic(tmp_path):
-    code = (
-        "import sys; from scepkit.store import Store;"
-        "store = Store.open(sys.argv[1], apart=True); store.ping(); store.close();"
-        "sys.exit('alembic' in sys.modules)"
-    )
-    url = f"sqlite:///{tmp_path}/new.db"
-    assert subprocess.run([sys.executable, "-c", code, url], check=False).returncode == 0
-
-
-def test_what_a_child_could_not_do_is_said_by_its_parent(store, url):
-    with store._engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    store.close()
-    code = (
-        "import sys; from scepkit.store import Store; from scepkit.errors import NewerDatabase\n"
-        "try: Store.open(sys.argv[1], apart=True)\n"
-        "except NewerDatabase as error: print(error.message)"
-    )
-    command = [sys.executable, "-c", code, url]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert done.stdout == "the database was written by a newer scepkit (revision 9999)\n"
-    assert not done.stderr
-
-
-def test_tables_are_made_though_the_child_is_killed(tmp_path):
-    code = (
-        "import os, signal, sys; from scepkit.store import Store, schema\n"
-        "me, change = os.getpid(), schema._change\n"
-        "def killed(*arguments, **named):\n"
-        "    if os.getpid() != me: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    change(*arguments, **named)\n"
-        "schema._change = killed\n"
-        "store = Store.open(sys.argv[1], apart=True); store.ping(); store.close()"
-    )
-    url = f"sqlite:///{tmp_path}/new.db"
-    subprocess.run([sys.executable, "-c", code, url], check=True)
-
-
-def test_nothing_is_forked_beside_other_threads(tmp_path, monkeypatch):
-    monkeypatch.delattr("os.fork")
-    over = threading.Event()
-    other = threading.Thread(target=over.wait)
-    other.start()
-    try:
-        Store.open(f"sqlite:///{tmp_path}/new.db", apart=True).close()
-    finally:
-        over.set()
-        other.join()
 
 
 def test_an_open_of_a_current_database_does_not_import_alembic(store, url):

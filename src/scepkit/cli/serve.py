@@ -6,7 +6,7 @@ import importlib.util
 import os
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
-    from scepkit.server.data_directory import Home
     from scepkit.server.settings import Settings
 
 
@@ -127,8 +126,6 @@ def serve(
     in scep.toml.
     """
     require_server()
-    from datetime import UTC, datetime
-
     from scepkit.server import data_directory, run
     from scepkit.server.reloading.hang_up import HangUp
 
@@ -139,26 +136,25 @@ def serve(
         "public_url": _checked_url(public_url),
     }
     options = {**kept, **_sections(ca_subject, legacy)}
-    home = data_directory.prepare(
+    home = data_directory.begin(
         directory,
-        now=datetime.now(UTC),
         layout=layout,
         ask=asked_passphrase(),
         # Else the next start would find in scep.toml what did not work at this one.
         try_out=run.try_out,
         **options,
     )
+    made = run.check(home, layout).made
     _tell_overruled(home.settings, directory, options, layout)
     if home.is_first:
         _tell_not_kept(directory, kept)
-    run.check(home)
     listener = run.bind(home.settings.host, home.settings.port)
     door = run.bind_api(home.settings)
     address = listener.getsockname()
     _say_owner(directory)
     hang_up = HangUp()
     with run.until_stopped():
-        _announce(home, directory, address[0], address[1])
+        _announce(home.settings, directory, made, address[0], address[1])
         if door is not None:
             _announce_api(home.settings, directory, *door)
         run.serve(home, listener, hang_up, None if door is None else door[0])
@@ -194,35 +190,38 @@ def _say_owner(directory: Path) -> None:
         terminal.say(f"running as root; new files in {directory} belong to {name}")
 
 
-def _announce(home: Home, directory: Path, host: str, port: int) -> None:
+def _announce(
+    settings: Settings, directory: Path, made: Sequence[str], host: str, port: int
+) -> None:
     """Say where the endpoints are, how to know their CAs, and what to type on a device."""
     from scepkit.keys.pem import sha256_fingerprint
+    from scepkit.server.ca_loading import certificates
     from scepkit.server.settings import DEFAULT, public_urls
 
-    url = home.settings.public_url or public_urls.of_address(host, port)
+    url = settings.public_url or public_urls.of_address(host, port)
+    cas = certificates(settings)
     where = shlex.quote(str(directory))
-    for name in home.made:
+    for name in made:
         place = directory if name == DEFAULT else directory / f"ca-{name}"
         terminal.say(f"made a new CA in {place}")
-    for name, endpoint in home.settings.endpoint.items():
+    for name, endpoint in settings.endpoint.items():
         terminal.data(f"URL          {public_urls.of_endpoint(url, name)}")
-        if endpoint.ca in home.authorities:
-            certificate = home.authority_of(name).material.ca.certificate
-            terminal.data(f"fingerprint  {sha256_fingerprint(certificate)}")
+        if endpoint.ca in cas:
+            terminal.data(f"fingerprint  {sha256_fingerprint(cas[endpoint.ca])}")
         else:
             terminal.say(
                 f"the CA {endpoint.ca!r} waits for its certificate: scep admin ca install "
                 f"{endpoint.ca} CERT --chain ROOT --dir {where}"
             )
-    settings = home.settings.endpoint[DEFAULT]
-    if "one-time" in settings.challenge_kinds:
+    default = settings.endpoint[DEFAULT]
+    if "one-time" in default.challenge_kinds:
         terminal.say(f"a challenge: scep admin challenge new --dir {where}")
-    if settings.is_approved:
+    if default.is_approved:
         terminal.say(f"requests:    scep admin list --pending --dir {where}")
-    if settings.ca not in home.authorities:
+    if default.ca not in cas:
         return
-    fingerprint = sha256_fingerprint(home.authority_of(DEFAULT).material.ca.certificate)
-    challenge = " --challenge CHALLENGE" if settings.challenge_kinds else ""
+    fingerprint = sha256_fingerprint(cas[default.ca])
+    challenge = " --challenge CHALLENGE" if default.challenge_kinds else ""
     terminal.say(
         f"a device:    scep enroll {url} --fingerprint {fingerprint} "
         f"--subject CN=device1{challenge} --out device1"

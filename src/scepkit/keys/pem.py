@@ -150,6 +150,20 @@ def read_any_key(
     return _parse(path, _read_private(path, most), passphrase)
 
 
+def sound_files() -> frozenset[bytes]:
+    """Return the SHA-256 of the files whose keys this process has found sound."""
+    return frozenset(_PROVED)
+
+
+def take_as_sound(files: frozenset[bytes]) -> None:
+    """Take the keys of files as sound that a child of this process has found so.
+
+    Args:
+        files: what `sound_files` returned there.
+    """
+    _PROVED.update(files)
+
+
 def is_encrypted(path: Path) -> bool:
     """Say whether a key file is encrypted; not, if it is missing.
 

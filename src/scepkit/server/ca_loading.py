@@ -20,7 +20,7 @@ from scepkit.ca.directory import paths
 from scepkit.ca.directory.material import Material, load
 from scepkit.errors import SettingsError
 from scepkit.keys.passphrase import Passphrase
-from scepkit.keys.pem import read_certificates
+from scepkit.keys.pem import read_certificate, read_certificates
 from scepkit.protocol import chain
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.distinguished_name import Name
@@ -66,6 +66,21 @@ def load_all(
         SettingsError: a file is missing or cannot be used.
     """
     return {name: _load(name, settings, now, passphrase) for name in present(settings)}
+
+
+def certificates(settings: Settings) -> Mapping[str, x509.Certificate]:
+    """Return the certificates of the CAs in force, by the names of those that are there.
+
+    Raises:
+        SettingsError: one cannot be read.
+    """
+    return {name: _certificate(settings.authority_directory(name)) for name in present(settings)}
+
+
+def _certificate(directory: Path) -> x509.Certificate:
+    return paths.steadily(
+        directory, lambda: read_certificate(paths.in_force(directory) / paths.CA_CERTIFICATE)
+    )
 
 
 def present(settings: Settings) -> tuple[str, ...]:

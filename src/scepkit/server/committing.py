@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import replace
 
 import structlog
 
 from scepkit.errors import ScepError
 from scepkit.server import log
-from scepkit.server.data_directory import Home, open_records
+from scepkit.server.data_directory import Home
 from scepkit.server.database import open_store
 from scepkit.server.reloading.channel import listen
 from scepkit.server.reloading.workers import Supervisor
@@ -36,14 +35,9 @@ def work(number: int, shared: Shared) -> int:
     try:
         supervisor = Supervisor(shared.supervisor, shared.at_start)
         try:
-            received = supervisor.received
-            settings = received.settings
-            log.configure(settings.log)
-            home = open_records(
-                settings.directory, settings=settings, passphrases=received.passphrases
-            )
-            home = replace(home, files=received.files, secrets=received.secrets)
-            store = open_store(settings, SLOT)
+            home = supervisor.received.home
+            log.configure(home.settings.log)
+            store = open_store(home.settings, SLOT)
             committer = Committer(listen(shared.committer), store)
         except (ScepError, OSError):
             supervisor.close()

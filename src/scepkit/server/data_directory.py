@@ -29,6 +29,7 @@ from scepkit.server import (
 from scepkit.server import settings as server_settings
 from scepkit.server.ca_loading import LoadedCA
 from scepkit.server.challenge_secrets import is_key_encrypted, read_or_make_key
+from scepkit.server.child_process import in_child
 from scepkit.server.database import HAS_DATABASE
 from scepkit.server.endpoint_files import EndpointFiles
 from scepkit.server.passphrases import PassphraseSource
@@ -47,8 +48,8 @@ class Home:
     Attributes:
         settings: as they apply.
         passphrases: finds what the keys are encrypted under.
-        authorities: the CAs by name, but for those that wait for their certificates; empty where
-            `open_records` had no need of them.
+        authorities: the CAs by name, but for those that wait for their certificates; empty before
+            `with_keys`. Secret.
         made: the names of the CAs that this start made.
         is_first: whether nothing had been served from the directory before this start.
         files: the contents of the files that endpoints name; None where they are not read yet.
@@ -60,7 +61,7 @@ class Home:
 
     settings: Settings
     passphrases: PassphraseSource
-    authorities: Mapping[str, LoadedCA]
+    authorities: Mapping[str, LoadedCA] = field(default_factory=dict, repr=False)
     made: tuple[str, ...] = ()
     is_first: bool = False
     files: Mapping[str, EndpointFiles] | None = field(default=None, repr=False)
@@ -107,9 +108,24 @@ def prepare(
 ) -> Home:
     """Make the data directory if it is not there, and the CAs that are new in it, and read it.
 
+    Arguments as for `begin` and `with_new_cas`, and errors, too.
+    """
+    home = begin(directory, layout=layout, ask=ask, try_out=try_out, **options)
+    return with_new_cas(home, now=now, layout=layout)
+
+
+def begin(
+    directory: Path,
+    *,
+    layout: str | None = None,
+    ask: Callable[[], str] | None = None,
+    try_out: Callable[[Settings], None] = lambda _: None,
+    **options: object,
+) -> Home:
+    """Make the data directory if it is not there, and read its settings; but no key.
+
     Args:
         directory: where.
-        now: the time, aware.
         layout: the key layout for the default CA, if it is new.
         ask: asks a person for the passphrase of the keys, where it is needed and nothing names it.
         try_out: raises what is wrong with the settings of a first start, before any is kept.
@@ -127,22 +143,46 @@ def prepare(
     # The settings are checked before a CA is made that would outlive a typing error.
     settings = server_settings.load(directory, **options)
     permissions.check_settings(settings)
-    key_protection.finish(settings)
     new_cas.check(settings, layout)
     if is_first:
         try_out(settings)
         first_start.write_settings(directory, settings)
     passphrases = passphrases_of(settings, ask)
-    passphrase = passphrases.find()
-    made = new_cas.make(settings, layout, now, passphrase, is_first=is_first)
-    return Home(
-        settings=settings,
-        passphrases=passphrases,
-        made=made,
-        is_first=is_first,
-        options=options,
-        known_key=_challenge_key(directory, passphrases),
-        authorities=ca_loading.load_all(settings, now=now, passphrase=passphrase),
+    passphrases.find()
+    return Home(settings, passphrases, is_first=is_first, options=options)
+
+
+def with_new_cas(home: Home, *, now: datetime, layout: str | None = None) -> Home:
+    """Make the CAs that are new, and of the others what has expired; return them, with all keys.
+
+    Args:
+        home: the data directory.
+        now: the time, aware.
+        layout: the key layout for the default CA, if it is new.
+
+    Raises:
+        SettingsError: a CA cannot be made or read, or is another one than the settings say.
+    """
+    settings, passphrase = home.settings, home.passphrases.find()
+    key_protection.finish(settings)
+    made = new_cas.make(settings, layout, now, passphrase, is_first=home.is_first)
+    return with_keys(replace(home, made=made), now=now)
+
+
+def with_keys(home: Home, *, now: datetime) -> Home:
+    """Read the keys: those of the CAs and that of the challenges, which is made at the first start.
+
+    Args:
+        home: the data directory.
+        now: the time, aware.
+
+    Raises:
+        SettingsError: one of them cannot be used.
+    """
+    return replace(
+        home,
+        known_key=home.challenge_key,
+        authorities=ca_loading.load_all(home.settings, now=now, passphrase=home.passphrases.find()),
     )
 
 
@@ -161,7 +201,7 @@ def passphrases_of(
     return PassphraseSource(
         file,
         ask=ask,
-        is_needed=partial(is_protected, settings),
+        is_needed=partial(in_child, partial(is_protected, settings)),
         known=known if file is None else None,
     )
 
@@ -172,6 +212,7 @@ def is_protected(settings: Settings) -> bool:
     Raises:
         SettingsError: one cannot be read.
     """
+    key_protection.finish(settings)
     places = map(settings.authority_directory, settings.authorities)
     return is_key_encrypted(settings.directory) or any(map(paths.is_protected, places))
 
@@ -180,12 +221,11 @@ def _challenge_key(directory: Path, passphrases: PassphraseSource) -> bytes:
     return read_or_make_key(directory, directory / HAS_DATABASE, passphrases.find)
 
 
-def read_again(home: Home, *, now: datetime) -> tuple[Home, tuple[str, ...]]:
-    """Read the settings of a running server again, with all that they name; make CAs that are new.
+def read_again(home: Home) -> tuple[Home, tuple[str, ...]]:
+    """Read the settings of a running server again, with all that they name; but no key of a CA.
 
     Args:
         home: the data directory as it is served.
-        now: the time, aware.
 
     Returns:
         The data directory as it is to be served, and the settings that differ in scep.toml but
@@ -204,22 +244,19 @@ def read_again(home: Home, *, now: datetime) -> tuple[Home, tuple[str, ...]]:
     kept = {name: getattr(current, name) for name in FIXED}
     settings = found.model_copy(update=kept)
     permissions.check_settings(settings)
-    key_protection.finish(settings)
-    # Before a CA is made that would outlive a typing error.
     files = endpoint_files.read_all(settings, home.read_challenge_key)
     secrets = notification_files.read_all(settings)
     passphrases = passphrases_of(settings, known=home.passphrases.find())
-    passphrase = passphrases.find()
-    made = new_cas.make(settings, None, now, passphrase)
+    passphrases.find()
     again = replace(
         home,
         settings=settings,
         passphrases=passphrases,
         files=files,
         secrets=secrets,
-        made=made,
+        authorities={},
+        made=(),
         is_first=False,
-        authorities=ca_loading.load_all(settings, now=now, passphrase=passphrase),
     )
     return again, tuple(name for name in FIXED if getattr(found, name) != kept[name])
 
@@ -245,12 +282,7 @@ def open_existing(
         SettingsError: there is none, something in it cannot be used, or others may write to it.
     """
     home = open_records(directory, settings=settings, passphrases=passphrases, ask=ask)
-    passphrase = home.passphrases.find()
-    return replace(
-        home,
-        known_key=home.challenge_key,
-        authorities=ca_loading.load_all(home.settings, now=now, passphrase=passphrase),
-    )
+    return with_keys(home, now=now)
 
 
 def open_records(
@@ -284,7 +316,7 @@ def open_records(
     permissions.check_settings(settings)
     key_protection.finish(settings)
     passphrases = passphrases or passphrases_of(settings, ask)
-    return Home(settings=settings, passphrases=passphrases, authorities={})
+    return Home(settings, passphrases)
 
 
 def challenges_of(home: Home, store: Store, name: str = DEFAULT) -> OneTimeChallenges:

@@ -25,9 +25,7 @@ HAS_DATABASE = ".database"
 ADMIN = "admin"  # the slot of all commands beside the server
 
 
-def open_store(
-    settings: Settings, slot: str = ADMIN, *, apart: bool = False, committer: Connect | None = None
-) -> Store:
+def open_store(settings: Settings, slot: str = ADMIN, *, committer: Connect | None = None) -> Store:
     """Open the server's database; one that is empty only if it is the first.
 
     On another one nothing would be revoked any more, and nothing could be renewed.
@@ -35,7 +33,6 @@ def open_store(
     Args:
         settings: where it is.
         slot: the process's place on this host, for its chain of audit records.
-        apart: whether tables are made and migrated in a child process, as in `Store.open`.
         committer: connects to the process that commits for this one, as in `Store.open`.
 
     Raises:
@@ -52,7 +49,6 @@ def open_store(
             create=is_new,
             patience=settings.database_seconds,
             node=_node(slot) if settings.audit else None,
-            apart=apart,
             committer=committer,
         )
     except EmptyDatabase as error:

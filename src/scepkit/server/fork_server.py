@@ -16,13 +16,12 @@ import select
 import signal
 import socket
 import struct
-import sys
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import NoReturn
 
 import structlog
+
+from scepkit.server.child_process import run_and_exit
 
 # The number of a worker, and a signal for it (0: it is to be forked); or its exit status.
 _MESSAGE = struct.Struct("!ii")
@@ -35,6 +34,8 @@ log = structlog.get_logger()
 
 class ForkServer:
     """Starts and signals workers, and hears of their end; for one thread.
+
+    Only `start` is for any thread: a message is sent at once, and comes whole.
 
     Args:
         load: imports all that workers need; called at once. What is imported after a fork writes to
@@ -51,7 +52,7 @@ class ForkServer:
         self._pid = os.fork()
         if self._pid == 0:
             self._channel.close()
-            _run_and_exit(_Forks(other, work).serve)
+            run_and_exit(_Forks(other, work).serve)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _NOT_FOR_IT)
         other.close()
 
@@ -164,7 +165,7 @@ class _Forks:
             for one in unused:
                 os.close(one)
             self._channel.close()
-            _run_and_exit(lambda: self._as_worker(number))
+            run_and_exit(lambda: self._as_worker(number))
         self._numbers[pid] = number
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _NOT_FOR_IT)
 
@@ -183,18 +184,3 @@ def _keep_shared() -> None:
     """
     gc.collect()
     gc.freeze()
-
-
-def _run_and_exit(run: Callable[[], int]) -> NoReturn:
-    """End this process after a function, whatever comes of it: nothing of the caller's goes on."""
-    status = 1
-    try:
-        status = run()
-    except SystemExit as error:
-        status = error.code if isinstance(error.code, int) else 1
-    except BaseException:  # noqa: BLE001 - there is nobody above who could see it
-        traceback.print_exc()
-    finally:
-        with suppress(OSError, ValueError):
-            sys.stderr.flush()
-        os._exit(status)

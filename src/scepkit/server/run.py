@@ -13,38 +13,69 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from types import FrameType
+from typing import NamedTuple
 
 from cryptography import x509
 
 from scepkit.errors import SettingsError
+from scepkit.keys import pem
 from scepkit.server import log, supervision
 from scepkit.server.assembly import assemble
-from scepkit.server.background.audit import record_new
-from scepkit.server.data_directory import Home, utc_now
+from scepkit.server.background.audit import new_cas_of
+from scepkit.server.child_process import in_child
+from scepkit.server.data_directory import Home, utc_now, with_keys, with_new_cas
 from scepkit.server.database import open_store
 from scepkit.server.notifications.channels import channels_of
 from scepkit.server.reloading.control import Control
 from scepkit.server.reloading.hang_up import SIGHUP, HangUp
+from scepkit.server.reloading.key_reading import read_keys
 from scepkit.server.reloading.reloader import Reloader, ThisProcess
 from scepkit.server.settings import DEFAULT, Settings, api, public_urls
 from scepkit.server.settings.profiles import log_ins
 
 
-def check(home: Home) -> None:
-    """Check the addresses and files that are opened later, so that a fault is one early line.
+class Checked(NamedTuple):
+    """The outcome of the checks before a start.
+
+    Attributes:
+        made: the names of the CAs that were made.
+        sound: the files whose keys were found sound, as `pem.sound_files` has them.
+    """
+
+    made: tuple[str, ...]
+    sound: frozenset[bytes]
+
+
+def check(home: Home, layout: str | None = None) -> Checked:
+    """Make what is new, and check all that is opened later, so that a fault is one early line.
+
+    What reads the keys and makes the tables is done in a child process, and leaves nothing in the
+    memory of this one.
+
+    Args:
+        home: the data directory.
+        layout: the key layout for the default CA, if it is new.
 
     Raises:
         StoreError: the database cannot be used.
         SettingsError: a file that a setting names cannot be used, a setting does not fit its CA, or
             the address for the metrics cannot be used.
     """
-    with open_store(home.settings, apart=True) as store:
-        assemble(home, store)
-        channels_of(home.settings, home.secrets)
-        record_new(home, store)
+    checked = in_child(partial(_check_keys, home, layout))
+    pem.take_as_sound(checked.sound)
     if home.settings.metrics:
         host, _, port = home.settings.metrics.rpartition(":")
         bind(host.strip("[]"), int(port), option="the metrics setting").close()
+    return checked
+
+
+def _check_keys(home: Home, layout: str | None) -> Checked:
+    home = with_new_cas(home, now=utc_now(), layout=layout)
+    with open_store(home.settings) as store:
+        assemble(home, store)
+        channels_of(home.settings, home.secrets)
+        store.write_audit(*new_cas_of(home))
+    return Checked(home.made, pem.sound_files())
 
 
 def try_out(settings: Settings) -> None:
@@ -211,12 +242,12 @@ def _serve_here(home: Home, listener: socket.socket, hang_up: HangUp) -> None:
     from scepkit.server.http import serving
     from scepkit.server.web.metrics import RecordMetrics
 
-    app = create(home)
+    app = create(with_keys(home, now=utc_now()))
     settings = home.settings
     if settings.metrics:
         revocations = RecordMetrics.of(settings.database_url)
         monitoring.serve(settings.metrics, app.health.states, revocations)
-    reloader = Reloader(app.in_force.home, ThisProcess(app.in_force))
+    reloader = Reloader(app.in_force.home, ThisProcess(app.in_force), read_keys)
     hang_up.start(partial(reloader.reload, reason=SIGHUP))
     with Control(settings.directory, reloader.reload):
         serving.run(lambda: app.serve(listener))

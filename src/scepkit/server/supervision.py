@@ -31,8 +31,10 @@ from scepkit.server.fork_server import ForkServer
 from scepkit.server.http import tally
 from scepkit.server.reloading.control import Control
 from scepkit.server.reloading.hang_up import SIGHUP, HangUp
+from scepkit.server.reloading.key_reading import have_keys_read
 from scepkit.server.reloading.reloader import Reloader
 from scepkit.server.reloading.workers import Received, Workers
+from scepkit.server.settings import Settings
 
 STARTUP_FAILURE = 3
 """The exit status of a worker that no other one could do better than."""
@@ -47,6 +49,9 @@ _LATE = 5.0
 # Who lives for fewer seconds is replaced only after a pause: the next one may end as soon.
 _SHORT_LIFE = 5.0
 _PAUSE = 2.0
+
+# The number of the process that reads the keys; those that are replaced have higher ones.
+_KEY_READER = 0
 
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -98,6 +103,11 @@ class Shared:
         return self.directory / "supervisor"
 
     @property
+    def key_reader(self) -> Path:
+        """Return the socket for the process that reads the keys at a reload."""
+        return self.directory / "key-reader"
+
+    @property
     def committer(self) -> Path:
         """Return the socket of the process that commits for several workers."""
         return self.directory / "committer"
@@ -138,7 +148,7 @@ class WorkerProcesses:
     """The processes of a server: workers, what commits for several, the API; for its main thread.
 
     Args:
-        count: how many workers there are; the others come after the last one.
+        settings: those at the start.
         shared: what they share.
         listener: the socket that the workers serve.
         api: the socket of the API; None where there is none.
@@ -146,11 +156,12 @@ class WorkerProcesses:
 
     def __init__(
         self,
-        count: int,
+        settings: Settings,
         shared: Shared,
         listener: socket.socket,
         api: socket.socket | None = None,
     ) -> None:
+        count = settings.workers  # the others come after the last one
         committer = count + 1 if count > 1 else None
         self._numbers = range(1, count + processes_beside(count, api) + 1)
         self._kinds = dict.fromkeys(self._numbers, _WORKER)
@@ -167,13 +178,15 @@ class WorkerProcesses:
         self._stops = False
 
         def load() -> None:
-            with contextlib.suppress(ImportError):  # as `serving.run`
-                import uvloop  # noqa: F401
+            from scepkit.server.preloading import load
 
-            import scepkit.server.committing
-            import scepkit.server.worker  # noqa: F401
+            load(settings)
 
         def work(number: int) -> int:
+            if number == _KEY_READER:
+                from scepkit.server.reloading.key_reading import work as read_keys
+
+                return read_keys(shared.key_reader)
             if number == committer:
                 from scepkit.server.committing import work as commit
 
@@ -211,6 +224,14 @@ class WorkerProcesses:
             ) from error
         self._forks.close()
         return self._could_start
+
+    def start_key_reader(self) -> None:
+        """Start a process that reads the keys and ends; for any thread.
+
+        Raises:
+            OSError: the process that forks is gone.
+        """
+        self._forks.start(_KEY_READER)
 
     def _supervise(self) -> None:
         with _woken_by_signals(self._note_stop) as woken:
@@ -321,6 +342,8 @@ def serve(
     settings = home.settings
     home = replace(
         home,
+        # Else each process would derive what it is encrypted under by itself.
+        known_key=home.challenge_key,
         files=endpoint_files.read_all(settings, home.read_challenge_key),
         secrets=notification_files.read_all(settings),
     )
@@ -329,9 +352,12 @@ def serve(
         try:
             # Before there is another thread.
             inherited = replace(shared, at_start=Received.of(home))
-            processes = WorkerProcesses(settings.workers, inherited, listener, api)
+            processes = WorkerProcesses(settings, inherited, listener, api)
             workers.start()
-            reloader = Reloader(home, workers)
+            read_keys = partial(
+                have_keys_read, path=shared.key_reader, start=processes.start_key_reader
+            )
+            reloader = Reloader(home, workers, read_keys)
             hang_up.start(partial(reloader.reload, reason=SIGHUP))
             if settings.metrics:
                 _serve_metrics(home, shared)

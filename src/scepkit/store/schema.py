@@ -2,15 +2,13 @@
 
 One process at a time: a server with two workers starts two that find the same empty directory.
 Alembic is imported only when there is something to do, because that takes longer than the rest, and
-20 MiB that no process gives back: a server has it done by a child.
+20 MiB that no process gives back: a server has it done by a child process.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Column, MetaData, String, Table, inspect, select, text
@@ -21,7 +19,7 @@ from scepkit.store.connections import ConnectionPool, transaction
 from scepkit.store.engine import database_file, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from alembic.config import Config
@@ -39,14 +37,12 @@ version = Table("alembic_version", MetaData(), Column("version_num", String(32),
 _ASKED = "SELECT version_num FROM alembic_version"
 
 
-def bring_up_to_date(engine: Engine, *, create: bool = True, apart: bool = False) -> None:
+def bring_up_to_date(engine: Engine, *, create: bool = True) -> None:
     """Create or migrate the tables; do nothing when they are current.
 
     Args:
         engine: the database.
         create: whether an empty database will do.
-        apart: whether a child process does it, if this one has a single thread: with others, a lock
-            that one of them holds would be held in the child for ever.
 
     Raises:
         EmptyDatabase: it is empty, and must not be.
@@ -57,26 +53,8 @@ def bring_up_to_date(engine: Engine, *, create: bool = True, apart: bool = False
     if file is not None and not create and not file.exists():
         raise EmptyDatabase(f"there is no database {file}")
     with translated("open the database"), _alone(file):
-        if _is_current(engine):
-            return
-        if apart and threading.active_count() == 1:
-            engine.dispose()  # no connection is in two processes
-            _in_child(partial(_change, engine, create=create))
-            if _is_current(engine):
-                return
-        # What stood in the child's way is here, too, and is raised.
-        _change(engine, create=create)
-
-
-def _in_child(work: Callable[[], None]) -> None:
-    """Do something in a child process; whether it was done is for the caller to find out."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
+        if not _is_current(engine):
+            _change(engine, create=create)
 
 
 def _is_current(engine: Engine) -> bool:

@@ -87,7 +87,6 @@ class Store(
         create: bool = True,
         patience: float = BUSY_SECONDS,
         node: str | None = None,
-        apart: bool = False,
         committer: Connect | None = None,
     ) -> Self:
         """Open a database, creating or migrating its tables where needed.
@@ -98,8 +97,6 @@ class Store(
             patience: seconds to wait for what another process has locked.
             node: the name of the process for the audit record, the same one at every start; None
                 to write no audit record.
-            apart: whether tables are made and migrated in a child process, if this one has a single
-                thread.
             committer: connects to the process that commits for this one and others; None where this
                 one does so itself.
 
@@ -110,7 +107,7 @@ class Store(
         """
         engine = connect(url, patience=patience)
         try:
-            bring_up_to_date(engine, create=create, apart=apart)
+            bring_up_to_date(engine, create=create)
         except BaseException:
             engine.dispose()
             raise

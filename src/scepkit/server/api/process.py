@@ -1,4 +1,4 @@
-"""The process of the API: it has the database and the key of challenges, and reads no CA's key."""
+"""The process of the API: it has the database and the key of challenges, and no key of a CA."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scepkit.server.api import tls
 from scepkit.server.api.application import create
 from scepkit.server.api.front import Front
 from scepkit.server.api.service import Service
-from scepkit.server.data_directory import open_records, utc_now
+from scepkit.server.data_directory import utc_now
 from scepkit.server.database import open_store
 from scepkit.server.http import serving
 from scepkit.server.http.bounds import Bounds
@@ -44,12 +44,9 @@ def work(number: int, shared: Shared, listener: socket.socket) -> int:
     try:
         supervisor = Supervisor(shared.supervisor, shared.at_start)
         try:
-            received = supervisor.received
-            settings = received.settings
+            home = supervisor.received.home
+            settings = home.settings
             log.configure(settings.log)
-            home = open_records(
-                settings.directory, settings=settings, passphrases=received.passphrases
-            )
             home = replace(home, known_key=home.challenge_key)
             context = tls.context(settings) if settings.api_tls else None
             service = Service(home, open_store(settings, SLOT), utc_now, context)

@@ -6,17 +6,19 @@ Every worker process has a chain of its own, so every one has this thread.
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from threading import Event, Thread
 
 import structlog
 
-from scepkit.errors import ScepError
+from scepkit.errors import ScepError, StoreError
 from scepkit.keys.pem import sha256_fingerprint
 from scepkit.operations.rollover import event
 from scepkit.server.ca_loading import LoadedCA
 from scepkit.server.data_directory import Home
+from scepkit.server.database import open_store
+from scepkit.server.settings import Settings
 from scepkit.store import SERVER, AuditAction, AuditEvent, Store
 
 _PATIENCE = 10.0  # seconds for a record to be written, at the end of the server
@@ -107,17 +109,24 @@ class AuditJoining:
                 return
 
 
-def record_new(home: Home, store: Store) -> None:
-    """Write the CAs that were made with a data directory into the audit record.
-
-    Raises:
-        StoreError: the database cannot be written.
-    """
+def new_cas_of(home: Home) -> Iterator[AuditEvent]:
+    """Yield the CAs of a data directory that were made, as the audit record has them."""
     now = datetime.now(UTC)
-    made = ((name, home.authorities[name].material.ca.certificate) for name in home.made)
-    store.write_audit(
-        *(
-            event(AuditAction.CA_MADE, certificate, ca=name, by=SERVER, now=now)
-            for name, certificate in made
-        )
-    )
+    for name in home.made:
+        certificate = home.authorities[name].material.ca.certificate
+        yield event(AuditAction.CA_MADE, certificate, ca=name, by=SERVER, now=now)
+
+
+def record(settings: Settings, *events: AuditEvent) -> str:
+    """Write into the audit record of a running server.
+
+    Returns:
+        Why that is not possible, which is no reason to go back; "" where it is.
+    """
+    try:
+        with open_store(settings) as store:
+            store.write_audit(*events)
+    except StoreError as error:
+        log.warning("the audit record was not written", error=error.message, hint=error.hint)
+        return f"the audit record was not written: {error.message}"
+    return ""

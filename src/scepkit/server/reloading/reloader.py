@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
-from scepkit.errors import ScepError, StoreError
+from scepkit.errors import ScepError
 from scepkit.server import challenge_secrets, endpoint_files
-from scepkit.server.background.audit import record_new
+from scepkit.server.background.audit import record
 from scepkit.server.data_directory import Home, read_again, utc_now
-from scepkit.server.database import open_store
 from scepkit.server.settings import FILE, Settings, public_urls
 from scepkit.server.settings import errors as settings_errors
 from scepkit.server.settings.profiles import log_ins
@@ -104,11 +103,13 @@ class Reloader:
     Args:
         home: the data directory as it is served, with the contents of the files that it names.
         processes: those that serve.
+        read_keys: makes the CAs that are new and reads all, as `key_reading.read_keys` does.
     """
 
-    def __init__(self, home: Home, processes: Processes) -> None:
+    def __init__(self, home: Home, processes: Processes, read_keys: Callable[[Home], str]) -> None:
         self._home = home
         self._processes = processes
+        self._read_keys = read_keys
         self._lock = Lock()
 
     def reload(self, by: str = SERVER, reason: str = "") -> Outcome:
@@ -128,8 +129,8 @@ class Reloader:
                 return self._refused(ScepError(f"{type(error).__name__}, a bug in scepkit"), by)
 
     def _reload(self, by: str, reason: str) -> Outcome:
-        home, kept = read_again(self._home, now=utc_now())
-        warning = self._record(home) if home.made else ""
+        home, kept = read_again(self._home)
+        warning = self._read_keys(home)
         count = self._processes.replace(home)
         changed = tuple(_changed(self._home, home))
         self._home = home
@@ -142,8 +143,7 @@ class Reloader:
         details = {"changed": list(changed), "kept": list(kept)}
         action = AuditAction.SETTINGS_RELOADED
         event = AuditEvent(action, by, utc_now(), reason=reason or None, details=details)
-        # Of CAs that were made there is a record already.
-        warning = self._record(replace(home, made=()), event) or warning
+        warning = record(home.settings, event) or warning
         _warn(home)
         return Outcome(
             RELOADED, os.getpid(), processes=count, changed=changed, kept=kept, warning=warning
@@ -168,17 +168,6 @@ class Reloader:
         # Without its traceback and cause, which hold what was read.
         self._processes.drop(ScepError(message, hint=hint))
         return Outcome(REFUSED, os.getpid(), error=message, hint=hint, **facts)
-
-    def _record(self, home: Home, *events: AuditEvent) -> str:
-        """Write into the audit record; return why that is not possible: no reason to go back."""
-        try:
-            with open_store(home.settings) as store:
-                record_new(home, store)
-                store.write_audit(*events)
-        except StoreError as error:
-            log.warning("the audit record was not written", error=error.message, hint=error.hint)
-            return f"the audit record was not written: {error.message}"
-        return ""
 
 
 def _warn(home: Home) -> None:

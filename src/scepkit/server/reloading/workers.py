@@ -306,6 +306,11 @@ class Received:
     passphrases: PassphraseSource
     secrets: Mapping[Path, str] = field(default_factory=dict, repr=False)
 
+    @property
+    def home(self) -> Home:
+        """Return the data directory, without its keys."""
+        return Home(self.settings, self.passphrases, files=self.files, secrets=self.secrets)
+
     @classmethod
     def of(cls, home: Home) -> Self:
         """Return those of a data directory, whose passphrase is looked for now.
