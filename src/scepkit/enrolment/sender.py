@@ -25,7 +25,7 @@ from scepkit.protocol.certificate import Certificate, dated
 from scepkit.protocol.cms.enveloped import undecryptable
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.general_name import GeneralName
-from scepkit.protocol.once import once
+from scepkit.protocol.value import once
 from scepkit.store import CertificateKey, Store
 
 

@@ -37,8 +37,7 @@ from scepkit.protocol.asn1.grammar import (
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.extensions import Extensions
 from scepkit.protocol.general_name import GeneralName
-from scepkit.protocol.once import once
-from scepkit.protocol.value import value
+from scepkit.protocol.value import once, value
 
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
 _CERTIFICATE = Grammar(

@@ -42,10 +42,9 @@ from scepkit.protocol.csr_writing import (
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.extensions import Extensions
 from scepkit.protocol.general_name import GeneralName
-from scepkit.protocol.once import once
 from scepkit.protocol.refusals import Unverifiable
 from scepkit.protocol.signatures import SignatureScheme
-from scepkit.protocol.value import value
+from scepkit.protocol.value import once, value
 
 __all__ = [
     "CHALLENGE_PASSWORD",

@@ -23,8 +23,7 @@ from scepkit.protocol.asn1 import ber, strings
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.asn1.ber import object_identifier
 from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, WHOLE, Grammar, Row
-from scepkit.protocol.once import once
-from scepkit.protocol.value import value
+from scepkit.protocol.value import once, value
 
 _TYPE_AND_VALUE = (_der.SEQUENCE | WHOLE | ENTER, ANY, ANY | WHOLE | CONTENT, END)
 _ATTRIBUTE = Grammar("attribute of a Name", *_TYPE_AND_VALUE)

@@ -28,7 +28,7 @@ from scepkit.protocol.asn1 import ber
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, OPTIONAL, WHOLE, Grammar
 from scepkit.protocol.general_name import GeneralName
-from scepkit.protocol.once import once
+from scepkit.protocol.value import once
 
 _BOOLEAN, _TAGGED_0 = 0x01, 0xA0
 # The fields of an Extension: extnID, then extnValue alone, or critical before it.

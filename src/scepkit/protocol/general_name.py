@@ -28,7 +28,7 @@ from scepkit.protocol import rfc4514
 from scepkit.protocol.asn1 import ber, strings
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.distinguished_name import Name
-from scepkit.protocol.once import once
+from scepkit.protocol.value import once
 
 UPN = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 """Microsoft's user principal name, an otherName."""

@@ -19,7 +19,7 @@ from scepkit.protocol.asn1 import der
 from scepkit.protocol.asn1.strings import Undecodable
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.general_name import GeneralName
-from scepkit.protocol.once import once
+from scepkit.protocol.value import once
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 

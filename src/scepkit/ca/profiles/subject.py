@@ -12,7 +12,7 @@ from scepkit.ca.profiles.templates import Template, Values
 from scepkit.errors import WELL_FORMED, BadRequest, Malformed
 from scepkit.protocol.asn1 import der, strings
 from scepkit.protocol.distinguished_name import Name, NameAttribute
-from scepkit.protocol.once import once
+from scepkit.protocol.value import once
 
 Others: TypeAlias = Literal["allow", "cut", "refuse"]
 

@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from scepkit.client.agent import exposure
 from scepkit.client.agent.settings import Command
-from scepkit.client.folder import Folder
+from scepkit.client.folder import Folder, place
 from scepkit.errors import SettingsError
 from scepkit.protocol.certificate import Certificate, show_serial
 
@@ -75,7 +74,7 @@ def run(command: Command, variables: Mapping[str, str], limit: timedelta) -> Hoo
     if program is None:
         return HookFailure(f"there is no program {command[0]}, or it cannot be run")
     try:
-        exposure.check_program(Path(program))
+        _check_program(Path(program))
         process = subprocess.Popen(  # noqa: S603 - its words are the operator's
             command,
             executable=program,
@@ -157,3 +156,16 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 def _lines(output: bytes) -> tuple[str, ...]:
     text = output.decode("utf-8", "replace")
     return tuple(line for line in text.splitlines() if line.strip())[-_LINES:]
+
+
+def _check_program(path: Path) -> None:
+    """Refuse a program that others can replace: it would run with the agent's rights.
+
+    Raises:
+        SettingsError: they can, or there is no such file.
+    """
+    try:
+        found = path.resolve(strict=True)
+        place.check_owner(found, found.stat())
+    except OSError as error:
+        raise SettingsError(f"cannot use {path}: {error.strerror}") from error

@@ -47,8 +47,7 @@ from scepkit.protocol.cms.key_transport import OAEP
 from scepkit.protocol.cms.pbkdf2 import MAX_ITERATIONS
 from scepkit.protocol.cms.recipients import KEY_AGREEMENT, KEY_TRANSPORT, PASSWORD
 from scepkit.protocol.cms.signed import CONTENT_INFO, DATA, Credential
-from scepkit.protocol.once import once
-from scepkit.protocol.value import value
+from scepkit.protocol.value import once, value
 
 __all__ = [
     "Credential",
