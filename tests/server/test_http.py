@@ -439,6 +439,23 @@ def test_which_host_is_meant(live, version, hosts, status):
     assert live.raw(head.encode()).status == status
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (["Authorization: Bearer a"], 200),
+        (["Authorization: Bearer a", "authorization: Bearer b"], 400),
+        (["Idempotency-Key: a", "Authorization: Bearer a"], 200),
+        (["Idempotency-Key: a", "Authorization: Bearer a", "Idempotency-Key: a"], 400),
+    ],
+)
+def test_who_asks_is_said_once(live, headers, status):
+    """Whoever stands in between must not have looked at another one than the server."""
+    head = "\r\n".join([f"GET {CAPS} HTTP/1.1", "Host: a", *headers, "", ""])
+    answer = live.raw(head.encode())
+    assert answer.status == status
+    assert b"Bearer" not in answer.body
+
+
 def test_operations_and_parameters_in_any_case(live):
     """Some clients write the operation as they please; the first of several counts."""
     for query in (

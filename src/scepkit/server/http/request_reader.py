@@ -23,6 +23,10 @@ _MAX_HEAD = _MAX_URL + 16 * 1024
 # Each costs more memory than its octets.
 _MAX_HEADERS = 128
 
+# Headers that say who asks, or whether it was asked before. Of two a proxy may have looked at the
+# other one (RFC 9110 section 5.3).
+_SINGLE = frozenset({b"authorization", b"idempotency-key"})
+
 # Octets that are parsed at once, so that a request more than may wait is seen soon.
 _PIECE = 1024
 # The same of a body whose length is known.
@@ -184,6 +188,7 @@ class RequestReader:
         parser = self._parser
         is_old = parser.get_http_version() == "1.0"
         hosts = length = 0
+        single: list[bytes] = []
         expects_continue = False
         for name, value in self.headers:
             if name == b"host":
@@ -192,9 +197,14 @@ class RequestReader:
                 length = int(value) if value.isdigit() else 0
             elif name == b"expect" and value.lower() == b"100-continue":
                 expects_continue = not is_old
+            elif name in _SINGLE:
+                single.append(name)
         # RFC 9112 section 3.2. HTTP/1.0 knows no Host, and Cisco's routers send none.
         if hosts > 1 or (hosts == 0 and not is_old):
             raise HTTPRefused(400, "HTTP/1.1 needs one Host")
+        if len(single) > len(set(single)):
+            twice = max(single, key=single.count).decode("ascii")
+            raise HTTPRefused(400, f"the request has two headers {twice}")
         head = Head(
             parser.get_method().decode("ascii"),
             self._url,
