@@ -112,7 +112,7 @@ def load_any(spki: bytes) -> PublicKey:
         raise BadAlg(f"public key not supported: {error}", text="key type not supported") from error
     except ValueError as error:
         raise Malformed(f"not a public key: {error}") from error
-    if not (isinstance(key, (RSA_KEY, EC_KEY, ed25519.Ed25519PublicKey))):
+    if not isinstance(key, (RSA_KEY, EC_KEY, ed25519.Ed25519PublicKey)):
         raise BadAlg(f"{type(key).__name__} is not supported", text="key type not supported")
     return key
 
