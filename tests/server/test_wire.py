@@ -225,7 +225,7 @@ def test_no_more_is_read_than_may_wait(serving):
     with server.connect() as connection:
         sender = threading.Thread(target=connection.sendall, args=(WAITS + SMALL * times,))
         sender.start()
-        wait_until(lambda: server.told, "the bound")
+        wait_until(lambda: server.told and server.asked, "the bound, and the first request")
         (served,) = server.connections._counted
         assert len(served._queue) < 50
         assert served.held < 3 * 65536
