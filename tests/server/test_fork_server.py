@@ -103,6 +103,43 @@ def test_a_signal_at_the_fork_and_a_fork_that_fails():
     assert done.stdout.splitlines()[-2:] == ["(1, 1)", "(1, 7)"], done.stderr
 
 
+# A worker in the middle of its start, which waits and listens to nobody.
+ORPHAN = """
+import os, signal
+from scepkit.server.fork_server import ForkServer
+from scepkit.server.supervision import Heartbeats
+from scepkit.server.worker import begin_to_beat
+
+reading, writing = os.pipe()
+
+def start_for_ever(number):
+    begin_to_beat(number, Heartbeats(1))
+    os.write(writing, b"%d" % os.getppid())
+    while True:
+        signal.pause()
+
+forks = ForkServer(lambda: None, start_for_ever)
+os.close(writing)
+forks.start(1)
+os.kill(int(os.read(reading, 100)), signal.SIGKILL)
+assert os.read(reading, 100) == b""  # nobody has the other end
+print("gone")
+"""
+
+
+def test_a_worker_that_starts_ends_when_the_process_that_forks_is_gone():
+    """Else it would keep the port for as long as it waits for others that never come."""
+    done = subprocess.run(
+        [sys.executable, "-c", ORPHAN],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+        timeout=PATIENCE,
+    )
+    assert done.stdout == "gone\n", done.stderr
+
+
 class Forks:
     """As much of a ForkServer as is told what to do."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import sys
 import threading
@@ -51,12 +53,18 @@ def work(
 
 
 def begin_to_beat(number: int, heartbeats: Heartbeats) -> None:
-    """Show that this process lives, from now on, in a thread of its own."""
+    """Show that this process lives, from now on, in a thread of its own.
+
+    It ends the process once the one that forked it is gone, be it in the middle of its start:
+    nobody would stop it, and the port would stay taken.
+    """
+    parent = os.getppid()
 
     def beat() -> None:
-        while True:
+        while os.getppid() == parent:
             heartbeats.beat(number)
             time.sleep(_BEAT)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=beat, name="scepkit-heartbeat", daemon=True).start()
 
