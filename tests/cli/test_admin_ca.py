@@ -17,7 +17,7 @@ import keys
 from chains import SIGNS, issue, of_ad_cs
 from scepkit.ca.directory import paths, requesting
 from scepkit.errors import SettingsError
-from scepkit.keys.pem import generate, read_certificates, write_key
+from scepkit.keys.pem import generate, kind, read_certificates, write_key
 from scepkit.server import data_directory
 from scepkit.server.database import open_store
 
@@ -167,6 +167,27 @@ def test_a_ca_that_has_issued_stays(scep, tmp_path, server, requested, root, roo
     status, out, _ = scep("admin", "audit", "list", "--dir", "s", "--json")
     assert "ca-requested" in out
     assert "ca-installed" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "toml", "key"),
+    [
+        ((), "", "ec:p384"),
+        (("--key", "rsa:2048"), "", "rsa:2048"),
+        ((), '[ca.default]\nkey = "rsa:4096"\n', "rsa:4096"),
+    ],
+)
+def test_a_ca_is_followed_by_one_with_the_same_kind_of_key(
+    scep, tmp_path, root, root_key, options, toml, key
+):
+    """Unless somebody says another one."""
+    request = ("admin", "ca", "request", "default", "--dir", "s")
+    _, csr, _ = scep(*request, "--subject", "CN=1", "--key", "ec:p384")
+    (tmp_path / "sub.pem").write_bytes(pem(signed(csr.encode(), root, root_key)))
+    scep("admin", "ca", "install", "default", "sub.pem", "--dir", "s")
+    (tmp_path / "s/scep.toml").write_text(toml)
+    status, csr, err = scep(*request, "--subject", "CN=2", *options)
+    assert (status, kind(x509.load_pem_x509_csr(csr.encode()).public_key())) == (0, key), err
 
 
 def test_what_is_above_a_ca_stays_known(

@@ -22,7 +22,7 @@ from scepkit.ca.directory.layouts import USUAL, NewCA
 from scepkit.ca.directory.requesting import CARequest
 from scepkit.errors import Hint, SettingsError
 from scepkit.keys.passphrase import Passphrase
-from scepkit.keys.pem import PrivateKey, read_certificate
+from scepkit.keys.pem import KINDS, PrivateKey, kind, read_certificate
 from scepkit.operations.audit import record_done
 from scepkit.operations.early_renewal import AFTER_ROLLOVER
 from scepkit.operations.rollover import event, put_into_force
@@ -105,6 +105,24 @@ def request(
     )
     _record_request(operator, subject)
     return made
+
+
+def key_of_successor(operator: Operator) -> str:
+    """Return the kind of key, as `generate` takes it, for a CA that is to follow the one in force.
+
+    It is that of scep.toml or of the layout where these say one, or else that of the CA in force.
+
+    Raises:
+        UsageError: the key and the layout do not go together.
+        SettingsError: the certificate of the CA in force cannot be read.
+    """
+    usual = operator.new.keys(operator.layout).ca
+    is_chosen = operator.new.key is not None or operator.layout is not None
+    if is_chosen or not paths.exists(operator.directory):
+        return usual
+    place = paths.in_force(operator.directory)
+    found = kind(read_certificate(place / paths.CA_CERTIFICATE).public_key())
+    return found if found in KINDS else usual
 
 
 def request_again(operator: Operator, *, path_length: int | None) -> CARequest:

@@ -38,8 +38,8 @@ _KeyOption: TypeAlias = Annotated[
     options.option(
         None,
         "KIND",
-        "rsa:2048, rsa:3072, rsa:4096, ec:p256 or ec:p384. Default: rsa:3072, or what "
-        "scep.toml has: key in [ca.NAME], or the layout.",
+        "rsa:2048, rsa:3072, rsa:4096, ec:p256 or ec:p384. Default: what scep.toml has (key in "
+        "[ca.NAME], or the layout), or else as the CA that is there, or else rsa:3072.",
         "--key",
     ),
 ]
@@ -113,7 +113,7 @@ def request(
             else authorities.request(
                 operator,
                 subject=_subject(operator, subject),
-                key=replace(operator.new, key=key or operator.new.key).keys(operator.layout).ca,
+                key=_key(operator, key),
                 path_length=length,
             )
         )
@@ -121,6 +121,14 @@ def request(
     _report(made, name, directory, as_json=as_json)
     if not has_endpoint:
         say_unused(name)
+
+
+def _key(operator: Operator, given: str | None) -> str:
+    from scepkit.operations import authorities
+
+    if given is None:
+        return authorities.key_of_successor(operator)
+    return replace(operator.new, key=given).keys(operator.layout).ca
 
 
 def _subject(operator: Operator, text: str | None) -> x509.Name:
