@@ -46,7 +46,7 @@ conformance: .venv/dev
 	@$(BIN)/python -m pytest --collect-only -q --conformance=docs/conformance.md >/dev/null && echo wrote docs/conformance.md
 
 compatibility: .venv/dev
-	@$(BIN)/python -m pytest -n $(JOBS) --maxprocesses=8 --dist=worksteal tests/interop --compatibility=docs/compatibility.md
+	@$(BIN)/python -m pytest -n $(JOBS) --maxprocesses=8 --dist=worksteal --long tests/interop --compatibility=docs/compatibility.md
 
 bench: .venv/dev
 	@$(BIN)/python bench/run.py $(OPTIONS) $(if $(BASE),--base $(BASE))

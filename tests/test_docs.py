@@ -55,6 +55,7 @@ def test_links_lead_somewhere(page):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+@pytest.mark.long
 def test_the_conformance_page_is_what_the_tests_prove(tmp_path):
     page = tmp_path / "conformance.md"
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", f"--conformance={page}"]

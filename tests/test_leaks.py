@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 import keys
+from forms import short_and_long
 from leaks import Collector, secrets_of
 
 HERE = Path(__file__).parent
@@ -67,10 +68,10 @@ def run(pytester, monkeypatch):
 
 
 @pytest.mark.rfc("S-7.3-4")
-@pytest.mark.parametrize("line", LEAKS.values(), ids=LEAKS)
-def test_a_secret_in_a_log_fails_the_run(run, line):
+@pytest.mark.parametrize("kind", short_and_long("stderr", A_SERVER, of=LEAKS))
+def test_a_secret_in_a_log_fails_the_run(run, kind):
     """No challenge, static secret or private key of the whole test run is in any log of it."""
-    result = run(line)
+    result = run(LEAKS[kind])
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["SECRET IN A LOG: *"])
@@ -78,9 +79,9 @@ def test_a_secret_in_a_log_fails_the_run(run, line):
     assert CHALLENGE not in said
 
 
-@pytest.mark.parametrize("line", FINE.values(), ids=FINE)
-def test_what_is_no_secret_and_what_is_no_log(run, line):
-    result = run(line)
+@pytest.mark.parametrize("kind", short_and_long("another", of=FINE))
+def test_what_is_no_secret_and_what_is_no_log(run, kind):
+    result = run(FINE[kind])
     assert result.ret == pytest.ExitCode.OK
 
 
@@ -117,7 +118,7 @@ def run_in_workers(pytester, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("where", ["stderr", "a server's log"])
+@pytest.mark.parametrize("where", short_and_long(A_SERVER, of=["stderr", A_SERVER]))
 def test_a_secret_of_one_worker_in_a_log_of_another(run_in_workers, where):
     result = run_in_workers(LEAKS[where])
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -125,10 +126,12 @@ def test_a_secret_of_one_worker_in_a_log_of_another(run_in_workers, where):
     result.stdout.fnmatch_lines(["SECRET IN A LOG: *"])
 
 
+@pytest.mark.long
 def test_workers_without_a_leak(run_in_workers):
     assert run_in_workers(FINE["stdout"]).ret == pytest.ExitCode.OK
 
 
+@pytest.mark.long
 def test_a_worker_that_cannot_say_what_it_saw(run_in_workers, pytester):
     pytester.makeconftest(WORKER_THAT_SAYS_NOTHING)
     result = run_in_workers("pass")
@@ -170,6 +173,7 @@ def test_the_modulus_of_a_key_is_no_secret():
     assert kept == {line for line in lines if base64.b64decode(line + "==") not in public}
 
 
+@pytest.mark.long
 def test_while_other_runs_come_and_go(pytester, monkeypatch, tmp_path):
     """The logs are read before other runs may delete the directories of this one."""
     monkeypatch.setenv("PYTHONPATH", str(HERE))

@@ -31,6 +31,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from scepkit.keys import pem
+
 _LOADED = (
     "alembic.command",
     "scepkit.cli",
@@ -101,6 +103,8 @@ def start(
         "cwd": str(cwd or Path.cwd()),
         "session": start_new_session,
         "customize": customize and str(customize),
+        # What this process has read is not checked again for the primes of its keys.
+        "sound": [one.hex() for one in pem.sound_files()],
     }
     return Started(_nursery(), asked, stdout, stderr)
 
@@ -348,6 +352,7 @@ def _become(asked: dict) -> None:
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
+    pem.take_as_sound(frozenset(map(bytes.fromhex, asked["sound"])))
     if asked["customize"]:
         runpy.run_path(asked["customize"])
 
@@ -365,6 +370,10 @@ def _end(status: int) -> NoReturn:
 def _main(descriptor: int) -> int:
     for name in _LOADED:
         importlib.import_module(name)
+    from scepkit.cli import app
+
+    # Puts all commands together.
+    _ = app._command().commands["admin"].commands
     gc.collect()
     gc.freeze()
     asked = _Forks(socket.socket(fileno=descriptor)).next()

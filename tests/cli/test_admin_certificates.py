@@ -381,6 +381,7 @@ def test_a_wrong_name_is_told_before_anything_is_done(old):
     assert old.bring("good")[0].certificates == 1
 
 
+@pytest.mark.long
 def test_a_large_file_is_read_piece_by_piece(old, tmp_path, monkeypatch):
     """Nothing of it is in memory but the piece at hand, whatever is in it."""
     import resource
@@ -492,6 +493,7 @@ def test_an_import_that_is_killed_is_done_by_the_next(old):
     assert old.scep("admin", "audit", "verify", "--dir", "s")[0] == 0
 
 
+@pytest.mark.long
 def test_an_index_of_ten_thousand_lines(old):
     """What is revoked is known by its serial number, and what is at hand is listed."""
     many = [old.issue(f"dev{n}") for n in range(100)]

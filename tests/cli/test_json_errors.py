@@ -22,8 +22,11 @@ DOCS = Path(__file__).parents[2] / "docs"
 COMMANDS = runpy.run_path(str(DOCS / "commands.py"))["COMMANDS"]
 
 
+SCEP = typer.main.get_command(app.app)
+
+
 def takes_json(words):
-    command = typer.main.get_command(app.app)
+    command = SCEP
     for word in words:
         command = command.get_command(None, word)
     return any("--json" in one.opts for one in command.params)

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 import httpd
 import keys
+from forms import short_and_long
 from pair import grant
 from scepkit import (
     Client,
@@ -599,7 +600,7 @@ def killed_before_renaming(number, *command):
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", short_and_long(0, 4, 7, of=range(8)))
 def test_a_renewal_that_is_killed_between_two_renamings_is_finished(
     site, tmp_path, wanted, number, capsys
 ):
@@ -616,7 +617,7 @@ def test_a_renewal_that_is_killed_between_two_renamings_is_finished(
     assert not [*folder.path.glob("*.new")]
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("number", short_and_long(0, 3, of=range(5)))
 def test_a_change_of_files_that_is_killed_between_two_renamings_is_finished(
     site, tmp_path, wanted, number, capsys
 ):

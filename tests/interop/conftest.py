@@ -28,6 +28,13 @@ def _alone(monkeypatch):
         monkeypatch.delenv(name)
 
 
+def pytest_itemcollected(item):
+    """Every peer meets a server of the layout `default`; the other layouts are the long form."""
+    layout = getattr(item, "callspec", None) and item.callspec.params.get("layout")
+    if layout in ("single", "ec"):
+        item.add_marker(pytest.mark.long)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield

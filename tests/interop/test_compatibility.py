@@ -65,6 +65,7 @@ def test_one_failure_is_the_outcome(page):
     assert any(line.startswith("| enrol | failed |") for line in lines)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("enrols", ["'ab'", "'a'"], ids=["passed", "failed"])
 def test_workers_write_the_same_page(page, enrols):
     """What several processes found is one page, which the last of them does not overwrite."""
@@ -76,6 +77,7 @@ def test_workers_write_the_same_page(page, enrols):
     assert any(line.startswith("| enrol | ") for line in together)
 
 
+@pytest.mark.long
 def test_marks_that_make_no_sense_in_workers(page):
     """The fault is said once, and no test is run."""
     _, run = page(f"{PEER}\n@pytest.mark.does('enroll')\ndef test_more():\n    pass\n", "-n2")
@@ -120,6 +122,7 @@ def test_a_test_of_no_peer(page):
     run.stderr.fnmatch_lines(["*test_more does something, but names no peer*"])
 
 
+@pytest.mark.long
 def test_the_page_has_the_rows_that_the_tests_know(tmp_path):
     """What is in it passed, or cannot be; and nothing was left out."""
     known = tmp_path / "known.md"

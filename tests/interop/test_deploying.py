@@ -27,7 +27,7 @@ from pair import grant
 from scepkit.client.folder.files import read_certificate, read_certificates
 from waiting import wait_until
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.long]
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/agent.md"
 

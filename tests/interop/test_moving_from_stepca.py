@@ -18,7 +18,7 @@ from interop.programs import Daemon, built, require, run
 from interop.serving import SCEP, wait_for
 from ports import free_port
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.long]
 
 PASSPHRASE = "step-ca's passphrase"
 NAMES = ("router1", "router2", "router3")

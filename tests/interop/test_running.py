@@ -20,7 +20,7 @@ from interop.programs import do_without, require, run
 from interop.serving import SCEP
 from waiting import wait_until
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.long]
 
 PAGE = Page(Path(__file__).parents[2] / "docs/how-to/running.md", {})
 UNIT = PAGE.under("As a service", "ini")[0]

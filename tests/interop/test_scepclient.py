@@ -195,6 +195,7 @@ def test_a_renewal_is_refused(server, device, openssl, tmp_path):
 
 @DEBIAN
 @NEWEST
+@pytest.mark.long
 @pytest.mark.does("poll")
 def test_wait_for_approval(server, openssl, tmp_path):
     """Both at once, since they sleep for half a minute; then they send the same bytes again."""

@@ -20,7 +20,7 @@ from ports import free_port
 from scepkit.protocol.certificate import show_serial
 from waiting import PATIENCE, wait_until
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.long]
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/stolen-laptop.md"
 CA_ID = "0123456789abcdef"  # in the page

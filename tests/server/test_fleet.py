@@ -16,6 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 import warm
+from forms import short_and_long
 from scepkit.client import keys
 from scepkit.client.fleet.results import State, read_results
 from scepkit.client.folder import Folder
@@ -65,7 +66,7 @@ def passwords(out):
         return {row["name"]: row["password"] for row in csv.DictReader(file)}
 
 
-@pytest.mark.parametrize("key", ["ec:p256", "rsa:2048"])
+@pytest.mark.parametrize("key", short_and_long("ec:p256", of=["ec:p256", "rsa:2048"]))
 def test_killed_again_and_again_no_device_has_two_certificates(command, key):
     count = DEVICES if key == "ec:p256" else 30
     server, words, out = command(count, key=key)
@@ -124,7 +125,9 @@ def test_a_server_that_goes_away_and_comes_back(command, serve):
     assert Counter(map(len, issued(server).values())) == {1: 60}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", short_and_long(signal.SIGTERM, of=[signal.SIGINT, signal.SIGTERM])
+)
 def test_a_signal_ends_it_cleanly(command, number):
     server, words, out = command(100)
     with begun(words) as running:

@@ -153,7 +153,11 @@ def test_a_wrong_passphrase_changes_nothing(directory):
 
 @pytest.mark.parametrize(
     ("operation", "old", "new"),
-    [("protect", None, NEW), ("change", OLD, NEW), ("unprotect", OLD, None)],
+    [
+        ("protect", None, NEW),
+        pytest.param("change", OLD, NEW, marks=pytest.mark.long),
+        pytest.param("unprotect", OLD, None, marks=pytest.mark.long),
+    ],
 )
 def test_killed_at_every_step(directory, tmp_path, request, operation, old, new):
     """The old passphrase or the new one opens all of it; the next start finishes the change.

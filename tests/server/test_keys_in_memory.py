@@ -145,6 +145,7 @@ def test_from_the_first_start_to_a_replaced_worker(watched, tmp_path, scep):
     assert "Traceback" not in later.server.log
 
 
+@pytest.mark.long
 def test_keys_under_a_passphrase(watched, tmp_path):
     """The supervisor has the passphrase, for the workers to come, and no key."""
     path = tmp_path / "new"

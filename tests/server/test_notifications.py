@@ -19,6 +19,7 @@ import pytest
 
 import postgresql
 from examples_of import load
+from forms import short_and_long
 from scepkit.errors import SettingsError, ThirdPartyFailed
 from scepkit.server import settings as server_settings
 from scepkit.server.notifications import delivering
@@ -376,7 +377,7 @@ signal.pause()
 """
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
+@pytest.fixture(params=short_and_long("sqlite", of=["sqlite", "postgresql"]))
 def url(request, tmp_path):
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/scep.db"

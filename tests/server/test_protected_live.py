@@ -15,6 +15,7 @@ import pytest
 import postgresql
 import warm
 from enrolment import devices
+from forms import short_and_long
 from scepkit.ca.directory import rotation
 from scepkit.ca.directory.founding import RA_VALIDITY
 from scepkit.keys.passphrase import Passphrase, WrongPassphrase
@@ -28,7 +29,7 @@ from waiting import wait_until
 FIRST, SECOND, THIRD = "a passphrase of the keys", "another passphrase", "and a third one"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=short_and_long("sqlite", of=["sqlite", "postgresql"]))
 def url(request):
     """A database; that of SQLite is in the directory."""
     if request.param == "sqlite":

@@ -14,6 +14,7 @@ import signal
 import pytest
 
 from enrolment import devices
+from forms import short_and_long
 from scepkit.protocol.scep.messages import Failure, Success
 from scepkit.store import Store
 from server.webhook_service import SECRET, Service
@@ -77,7 +78,7 @@ class Inventory:
 
 @pytest.mark.parametrize(
     "step",
-    [pytest.param(one, marks=() if one in USUAL else pytest.mark.long) for one in STEPS],
+    short_and_long(*USUAL, of=STEPS),
 )
 def test_killed(directory, tmp_path, serve, step):
     path = directory()

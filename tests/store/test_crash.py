@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from forms import short_and_long
 from scepkit.store import Store
 from stored import CA
 
@@ -18,7 +19,7 @@ def run_and_kill(child, answered):
 
 
 @pytest.mark.parametrize("role", ["record for ever", "approve for ever"])
-@pytest.mark.parametrize("answered", [1, 50, pytest.param(300, marks=pytest.mark.long)])
+@pytest.mark.parametrize("answered", short_and_long(1, 50, of=[1, 50, 300]))
 def test_kill_9(url, spawn, sql, role, answered):
     printed = run_and_kill(spawn(role), answered)
     with Store.open(url) as store:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from forms import short_and_long
 from interop.pages import Page
 from interop.programs import require
 from ports import free_port
@@ -166,6 +167,7 @@ def test_the_readme(tmp_path):
         walk(bench.page(ROOT / "README.md"), terminal, bench.directory, skipped=MAKES_A_MACHINE)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", ["below-your-own-root.md", "moving-from-another-ca.md"])
 def test_a_server_of_its_own(tmp_path, page):
     """Below a root of openssl; or a CA of openssl with devices, which renew here.
@@ -180,6 +182,7 @@ def test_a_server_of_its_own(tmp_path, page):
         walk(page, terminal, bench.directory, skipped=MAKES_A_MACHINE)
 
 
+@pytest.mark.long
 def test_which_certificate_for_whom(tmp_path):
     """From a fresh server to three endpoints with three profiles, and a device on each."""
     require("openssl")
@@ -192,6 +195,7 @@ def test_which_certificate_for_whom(tmp_path):
         walk(page, terminal, bench.directory)
 
 
+@pytest.mark.long
 def test_the_api(tmp_path):
     """From the server's first start to a token that is void, with curl."""
     require("curl")
@@ -205,15 +209,14 @@ def test_the_api(tmp_path):
 
 
 # The pages that every change can break; the others are walked in the long form.
-ALWAYS = {"approval.md", "challenges.md", "phones-and-laptops.md", "renewing.md"}
+ALWAYS = {"challenges.md", "renewing.md"}
 
 
 @pytest.mark.parametrize(
     "page",
-    [
-        pytest.param(page, marks=() if page in ALWAYS else pytest.mark.long)
-        for page in sorted({page.name for page in HOW_TO.glob("*.md")} - set(ELSEWHERE))
-    ],
+    short_and_long(
+        *ALWAYS, of=sorted({page.name for page in HOW_TO.glob("*.md")} - set(ELSEWHERE))
+    ),
 )
 def test_a_how_to(guided, tmp_path, page):
     shutil.copytree(guided.directory, tmp_path / "walk")

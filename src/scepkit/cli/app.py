@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, MutableMapping
+from functools import cache
 from typing import Annotated, Any
 
 import typer
@@ -153,9 +154,14 @@ def main(arguments: list[str] | None = None) -> int:
     return found.status
 
 
+@cache
+def _command() -> Any:
+    """Put the commands together; once, also for a program that calls `main` again and again."""
+    return typer.main.get_command(app)
+
+
 def _run(words: list[str]) -> int:
-    command = typer.main.get_command(app)
-    status = command.main(words, prog_name="scep", standalone_mode=False)
+    status = _command().main(words, prog_name="scep", standalone_mode=False)
     if status == failure.INTERRUPTED:
         raise _InterruptedError
     return status if isinstance(status, int) else 0
