@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 	&& { echo $$p; break; }; done)
 BIN := .venv/bin
 TESTS ?= tests
-# How many processes run the tests: a number, or auto for one a core.
+# How many processes run the tests: a number, or auto for two a core.
 JOBS ?= auto
 # Tests start `scep` hundreds of times: byte code that is not kept would be compiled every time.
 unexport PYTHONDONTWRITEBYTECODE
@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help demo test peers lint conformance compatibility bench bench-crl bench-abuse oracle walk lock clean
 help:
 	@echo "make demo    a device gets a certificate from a fresh server, step by step"
-	@echo "make test    install what the tests need and run them, one process a core"
+	@echo "make test    install what the tests need and run them, two processes a core"
 	@echo "             (TESTS=path narrows, JOBS=n sets the processes,"
 	@echo "             OPTIONS=--long runs the long forms)"
 	@echo "make peers   build or fetch the peers that Debian 12 has not (Go, Maven, apt)"
