@@ -183,6 +183,11 @@ class WorkerProcesses:
             load(settings)
 
         def work(number: int) -> int:
+            if number in (_KEY_READER, committer):
+                # Neither serves: else the ports would stay taken for as long as it is there.
+                for one in (listener, api):
+                    if one is not None:
+                        one.close()
             if number == _KEY_READER:
                 from scepkit.server.reloading.key_reading import work as read_keys
 
@@ -190,10 +195,6 @@ class WorkerProcesses:
             if number == committer:
                 from scepkit.server.committing import work as commit
 
-                # Else the ports would stay taken for as long as this process is there.
-                for one in (listener, api):
-                    if one is not None:
-                        one.close()
                 return commit(number, shared)
             if api is not None and number > count:
                 # Only here: devices are served without what it is made of.
