@@ -6,13 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from types import SimpleNamespace
 
 import pytest
 
 from scepkit.errors import StoreError
-from scepkit.server import supervision, worker
-from scepkit.server.supervision import STARTUP_FAILURE, Heartbeats, WorkerProcesses
+from scepkit.server import worker, worker_processes
+from scepkit.server.shared import Heartbeats, share
+from scepkit.server.worker_processes import STARTUP_FAILURE, WorkerProcesses
 from server.live import environment
 from waiting import PATIENCE, wait_until
 
@@ -107,7 +109,7 @@ def test_a_signal_at_the_fork_and_a_fork_that_fails():
 ORPHAN = """
 import os, signal
 from scepkit.server.fork_server import ForkServer
-from scepkit.server.supervision import Heartbeats
+from scepkit.server.shared import Heartbeats
 from scepkit.server.worker import begin_to_beat
 
 reading, writing = os.pipe()
@@ -190,18 +192,18 @@ def test_a_server_with_sqlite_imports_nothing_that_it_does_not_use(unused):
 
 def test_what_a_killed_server_left_is_removed(tmp_path, monkeypatch):
     """What is locked is in use, what is new will be, and what is no directory is nobody's."""
-    monkeypatch.setattr(supervision.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     left, new, other = (tmp_path / f"{name}" for name in ("scep-workers-1", "scep-workers-2", "x"))
     for path in (left, new, other):
         path.mkdir()
         (path / "file").touch()
     (tmp_path / "scep-workers-link").symlink_to(other)
-    with supervision._shared(2) as shared:
+    with share(2) as shared:
         kept = shared.directory
         assert left.exists()
         for path in (left, other, kept):
             os.utime(path, (0, 0))
-        with supervision._shared(2):
+        with share(2):
             assert not left.exists()
             assert kept.exists()
     assert (new / "file").exists()
@@ -212,14 +214,14 @@ def test_what_a_killed_server_left_is_removed(tmp_path, monkeypatch):
 def clock(monkeypatch):
     """Set the time by hand."""
     clock = SimpleNamespace(now=1000.0)
-    monkeypatch.setattr(supervision.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(worker_processes.time, "monotonic", lambda: clock.now)
     return clock
 
 
 @pytest.fixture
 def processes(monkeypatch, clock):
     """Return two workers that have started."""
-    monkeypatch.setattr(supervision, "ForkServer", Forks)
+    monkeypatch.setattr(worker_processes, "ForkServer", Forks)
     two = SimpleNamespace(workers=2)
     processes = WorkerProcesses(two, SimpleNamespace(heartbeats=Heartbeats(2)), None)
     for number in (1, 2):
@@ -230,7 +232,7 @@ def processes(monkeypatch, clock):
 
 def test_a_worker_that_hangs_is_killed_once(processes, clock):
     """And replaced when it has ended; who gives a sign of life is left alone."""
-    clock.now += supervision._SILENT + 1
+    clock.now += worker_processes._SILENT + 1
     processes._heartbeats.beat(2)
     for _ in range(2):
         processes._kill_silent(is_late=False)
@@ -245,7 +247,7 @@ def test_a_worker_that_ends_at_once_is_replaced_in_a_while(processes, clock):
     processes._replace(1, 1)
     processes._start_due(clock.now)
     assert processes._forks.did == []
-    clock.now += supervision._PAUSE
+    clock.now += worker_processes._PAUSE
     for _ in range(2):
         processes._start_due(clock.now)
     assert processes._forks.did == [1]

@@ -12,8 +12,9 @@ from scepkit.server.data_directory import Home
 from scepkit.server.database import open_store
 from scepkit.server.reloading.channel import listen
 from scepkit.server.reloading.workers import Supervisor
-from scepkit.server.supervision import STARTUP_FAILURE, Shared
+from scepkit.server.shared import Shared
 from scepkit.server.worker import begin_to_beat
+from scepkit.server.worker_processes import STARTUP_FAILURE
 from scepkit.store import Store
 from scepkit.store.committer import Committer
 

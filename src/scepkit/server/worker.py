@@ -23,7 +23,8 @@ from scepkit.server.http import serving
 from scepkit.server.http.tally import Tally
 from scepkit.server.reloading.channel import connected
 from scepkit.server.reloading.workers import Received, Supervisor
-from scepkit.server.supervision import STARTUP_FAILURE, Heartbeats, Shared
+from scepkit.server.shared import Heartbeats, Shared
+from scepkit.server.worker_processes import STARTUP_FAILURE
 from scepkit.store.remote_writer import Connect, await_committer
 
 # Seconds between two signs of life.

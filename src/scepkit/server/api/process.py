@@ -22,7 +22,7 @@ from scepkit.server.http.connections import Connections
 from scepkit.server.http.serving import HTTPServer, stopped_by_signals
 from scepkit.server.http.tally import Tally
 from scepkit.server.reloading.workers import Supervisor
-from scepkit.server.supervision import Shared
+from scepkit.server.shared import Shared
 from scepkit.server.worker import begin_to_beat
 
 SLOT = "api"
