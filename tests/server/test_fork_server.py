@@ -18,7 +18,19 @@ from scepkit.server.worker_processes import STARTUP_FAILURE, WorkerProcesses
 from server.live import environment
 from waiting import PATIENCE, wait_until
 
-# In a process of its own: one that forks has no other threads.
+
+def run(program):
+    """Run a program in a process of its own: one that forks has no other threads."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+        timeout=PATIENCE,
+    )
+
+
 FORKS = """
 import signal, sys
 from scepkit.server.fork_server import ForkServer
@@ -48,14 +60,7 @@ print("closed")
 
 def test_starts_and_ends():
     """Each end is told with its status; a signal is not lost that comes right after the fork."""
-    done = subprocess.run(
-        [sys.executable, "-c", FORKS],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment(),
-        timeout=PATIENCE,
-    )
+    done = run(FORKS)
     assert done.stdout.splitlines() == ["(1, 7)", "(2, 3)", "(3, 1)", "closed"], done.stderr
     assert done.stderr.count("Traceback") == 1
 
@@ -93,14 +98,7 @@ forks.close()
 
 def test_a_signal_at_the_fork_and_a_fork_that_fails():
     """Neither ends the process that forks; a worker that could not be made may be made later."""
-    done = subprocess.run(
-        [sys.executable, "-c", UNLUCKY],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment(),
-        timeout=PATIENCE,
-    )
+    done = run(UNLUCKY)
     assert "Traceback" not in done.stderr
     assert done.stdout.splitlines()[-2:] == ["(1, 1)", "(1, 7)"], done.stderr
 
@@ -131,14 +129,7 @@ print("gone")
 
 def test_a_worker_that_starts_ends_when_the_process_that_forks_is_gone():
     """Else it would keep the port for as long as it waits for others that never come."""
-    done = subprocess.run(
-        [sys.executable, "-c", ORPHAN],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment(),
-        timeout=PATIENCE,
-    )
+    done = run(ORPHAN)
     assert done.stdout == "gone\n", done.stderr
 
 

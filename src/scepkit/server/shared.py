@@ -1,4 +1,4 @@
-"""What the processes of one server share: a directory of sockets and counts, and signs of life."""
+"""A directory of sockets and counts, and signs of life: all processes of one server share them."""
 
 from __future__ import annotations
 
