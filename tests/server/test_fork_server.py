@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,8 @@ from types import SimpleNamespace
 import pytest
 
 from scepkit.errors import StoreError
-from scepkit.server import worker, worker_processes
+from scepkit.server import committing, worker, worker_processes
+from scepkit.server.reloading import key_reading
 from scepkit.server.shared import Heartbeats, share
 from scepkit.server.worker_processes import STARTUP_FAILURE, WorkerProcesses
 from server.live import environment
@@ -131,6 +133,19 @@ def test_a_worker_that_starts_ends_when_the_process_that_forks_is_gone():
     """Else it would keep the port for as long as it waits for others that never come."""
     done = run(ORPHAN)
     assert done.stdout == "gone\n", done.stderr
+
+
+@pytest.mark.parametrize(("number", "module"), [(0, key_reading), (3, committing)])
+def test_a_process_that_does_not_serve_lets_go_of_the_ports(monkeypatch, number, module):
+    """Of two workers, the one that commits and the one that reads keys at a reload."""
+    monkeypatch.setattr(module, "work", lambda *_: 7)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as other,
+    ):
+        work = worker_processes._Work(2, 3, SimpleNamespace(key_reader=None), one, other)
+        assert work(number) == 7
+        assert one.fileno() == other.fileno() == -1
 
 
 class Forks:
