@@ -126,8 +126,13 @@ def test_what_comes_before_an_answer_ends_in_time(asks, behave):
 
 @pytest.mark.parametrize("behave", [body_octet_by_octet, trailers_without_end])
 def test_an_answer_ends_in_time(asks, behave):
-    with pytest.raises(TransportError, match=r"was not complete within 0\.3 seconds"):
-        asks(behave)
+    """Where a busy machine is late with the head itself, the client has more time."""
+    for timeout in (LITTLE, 1, 3):
+        with pytest.raises(TransportError) as caught:
+            asks(behave, timeout=timeout)
+        if "no answer from" not in str(caught.value):
+            break
+    assert f"was not complete within {timeout} seconds" in str(caught.value)
 
 
 def test_sending_ends_in_time(asks):
