@@ -21,10 +21,10 @@ from server.live import environment
 from waiting import PATIENCE, wait_until
 
 
-def run(program):
+def run(program, *arguments):
     """Run a program in a process of its own: one that forks has no other threads."""
     return subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", program, *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -47,7 +47,7 @@ def work(number):
     while True:
         signal.pause()
 
-forks = ForkServer(lambda: None, work)
+forks = ForkServer(lambda: None, work, lambda number: None)
 for number in (1, 2, 3):
     forks.start(number)
     print(forks.ended())
@@ -90,7 +90,7 @@ def stop(*_):
 
 signal.signal(signal.SIGTERM, stop)
 os.fork = signalled
-forks = ForkServer(lambda: None, lambda number: 7)
+forks = ForkServer(lambda: None, lambda number: 7, lambda number: None)
 for _ in range(2):
     forks.start(1)
     print(forks.ended())
@@ -105,33 +105,48 @@ def test_a_signal_at_the_fork_and_a_fork_that_fails():
     assert done.stdout.splitlines()[-2:] == ["(1, 1)", "(1, 7)"], done.stderr
 
 
-# A worker in the middle of its start, which waits and listens to nobody.
+# A worker in the middle of its start, which waits and listens to nobody; or in the first moment
+# of its life.
 ORPHAN = """
-import os, signal
+import os, signal, sys
 from scepkit.server.fork_server import ForkServer
-from scepkit.server.shared import Heartbeats
-from scepkit.server.worker import begin_to_beat
 
 reading, writing = os.pipe()
+real = os.fork
+forks = 0
+
+def fork():
+    global forks
+    forks += 1
+    pid = real()
+    if pid == 0 and forks == 2 and sys.argv[1] == "at once":
+        parent = os.getppid()
+        os.kill(parent, signal.SIGKILL)
+        while os.getppid() == parent:
+            pass
+    return pid
 
 def start_for_ever(number):
-    begin_to_beat(number, Heartbeats(1))
     os.write(writing, b"%d" % os.getppid())
     while True:
         signal.pause()
 
-forks = ForkServer(lambda: None, start_for_ever)
+os.fork = fork
+server = ForkServer(lambda: None, start_for_ever, lambda number: None)
 os.close(writing)
-forks.start(1)
-os.kill(int(os.read(reading, 100)), signal.SIGKILL)
-assert os.read(reading, 100) == b""  # nobody has the other end
+server.start(1)
+if sys.argv[1] == "later":
+    os.kill(int(os.read(reading, 100)), signal.SIGKILL)
+while os.read(reading, 100):
+    pass  # until nobody has the other end
 print("gone")
 """
 
 
-def test_a_worker_that_starts_ends_when_the_process_that_forks_is_gone():
+@pytest.mark.parametrize("killed", ["at once", "later"])
+def test_a_worker_ends_when_the_process_that_forks_is_gone(killed):
     """Else it would keep the port for as long as it waits for others that never come."""
-    done = run(ORPHAN)
+    done = run(ORPHAN, killed)
     assert done.stdout == "gone\n", done.stderr
 
 
@@ -151,7 +166,7 @@ def test_a_process_that_does_not_serve_lets_go_of_the_ports(monkeypatch, number,
 class Forks:
     """As much of a ForkServer as is told what to do."""
 
-    def __init__(self, _load, _work):
+    def __init__(self, _load, _work, _beat):
         self.did = []
 
     def start(self, number):

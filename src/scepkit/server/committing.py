@@ -13,7 +13,6 @@ from scepkit.server.database import open_store
 from scepkit.server.reloading.channel import listen
 from scepkit.server.reloading.workers import Supervisor
 from scepkit.server.shared import Shared
-from scepkit.server.worker import begin_to_beat
 from scepkit.server.worker_processes import STARTUP_FAILURE
 from scepkit.store import Store
 from scepkit.store.committer import Committer
@@ -22,17 +21,15 @@ SLOT = "committer"
 """Its place among the processes, for its chain of audit records."""
 
 
-def work(number: int, shared: Shared) -> int:
+def work(shared: Shared) -> int:
     """Commit in this process, from SIGTERM on until the last worker is gone.
 
     Args:
-        number: of its place among the processes of the server.
-        shared: what these share.
+        shared: what the processes of the server share.
 
     Returns:
         The exit status.
     """
-    begin_to_beat(number, shared.heartbeats)
     try:
         supervisor = Supervisor(shared.supervisor, shared.at_start)
         try:

@@ -16,6 +16,8 @@ import select
 import signal
 import socket
 import struct
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -25,6 +27,9 @@ from scepkit.server.child_process import run_and_exit
 
 # The number of a worker, and a signal for it (0: it is to be forked); or its exit status.
 _MESSAGE = struct.Struct("!ii")
+
+# Seconds between two signs of life of a worker.
+_BEAT = 1.0
 
 # Signals of the terminal and of systemd come to all processes: here they mean nothing.
 _NOT_FOR_IT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -41,9 +46,15 @@ class ForkServer:
         load: imports all that workers need; called at once. What is imported after a fork writes to
             what is there already, and is memory of that process alone.
         work: the work of the worker with this number; called in it. Returns its exit status.
+        beat: gives a sign of life of the worker with this number; called in it each second.
     """
 
-    def __init__(self, load: Callable[[], None], work: Callable[[int], int]) -> None:
+    def __init__(
+        self,
+        load: Callable[[], None],
+        work: Callable[[int], int],
+        beat: Callable[[int], None],
+    ) -> None:
         load()
         self._channel, other = socket.socketpair()
         _keep_shared()
@@ -52,7 +63,7 @@ class ForkServer:
         self._pid = os.fork()
         if self._pid == 0:
             self._channel.close()
-            run_and_exit(_Forks(other, work).serve)
+            run_and_exit(_Forks(other, work, beat).serve)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _NOT_FOR_IT)
         other.close()
 
@@ -100,11 +111,16 @@ class _Forks:
     Args:
         channel: to the supervisor.
         work: the work of the worker with this number.
+        beat: gives a sign of life of it.
     """
 
-    def __init__(self, channel: socket.socket, work: Callable[[int], int]) -> None:
+    def __init__(
+        self, channel: socket.socket, work: Callable[[int], int], beat: Callable[[int], None]
+    ) -> None:
         self._channel = channel
         self._work = work
+        self._beat = beat
+        self._pid = os.getpid()
         self._numbers: dict[int, int] = {}  # by process
 
     def serve(self) -> int:
@@ -174,7 +190,18 @@ class _Forks:
             signal.signal(one, signal.SIG_DFL)
         # SIGHUP is for the supervisor, though a terminal that is closed sends it to all.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _NOT_FOR_IT)
+        threading.Thread(target=self._live, args=[number], name="scepkit-life", daemon=True).start()
         return self._work(number)
+
+    def _live(self, number: int) -> None:
+        """Show that a worker lives, and end it once the process that forked it is gone.
+
+        Nobody else would, be it in the middle of its start, and its port would stay taken.
+        """
+        while os.getppid() == self._pid:
+            self._beat(number)
+            time.sleep(_BEAT)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _keep_shared() -> None:

@@ -27,19 +27,19 @@ class Heartbeats:
     """The moments of the workers' last signs of life, in memory that all processes share.
 
     Args:
-        count: of the workers, whose numbers begin with 1.
+        count: the highest number of a process; the first is 0.
     """
 
     def __init__(self, count: int) -> None:
-        self._moments = memoryview(mmap.mmap(-1, 8 * count)).cast("d")
+        self._moments = memoryview(mmap.mmap(-1, 8 * (count + 1))).cast("d")
 
     def beat(self, number: int) -> None:
         """Give a sign of life of a worker."""
-        self._moments[number - 1] = time.monotonic()
+        self._moments[number] = time.monotonic()
 
     def silence(self, number: int) -> float:
         """Return the seconds since its last one."""
-        return time.monotonic() - self._moments[number - 1]
+        return time.monotonic() - self._moments[number]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import sys
-import threading
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -23,12 +19,9 @@ from scepkit.server.http import serving
 from scepkit.server.http.tally import Tally
 from scepkit.server.reloading.channel import connected
 from scepkit.server.reloading.workers import Received, Supervisor
-from scepkit.server.shared import Heartbeats, Shared
+from scepkit.server.shared import Shared
 from scepkit.server.worker_processes import STARTUP_FAILURE
 from scepkit.store.remote_writer import Connect, await_committer
-
-# Seconds between two signs of life.
-_BEAT = 1.0
 
 
 def work(
@@ -46,28 +39,10 @@ def work(
     Returns:
         The exit status.
     """
-    begin_to_beat(number, shared.heartbeats)
     app = _application(number, shared, has_committer=has_committer)
     shared.mark_of_start.touch()
     serving.run(lambda: app.serve(listener))
     return 0
-
-
-def begin_to_beat(number: int, heartbeats: Heartbeats) -> None:
-    """Show that this process lives, from now on, in a thread of its own.
-
-    It ends the process once the one that forked it is gone, be it in the middle of its start:
-    nobody would stop it, and the port would stay taken.
-    """
-    parent = os.getppid()
-
-    def beat() -> None:
-        while os.getppid() == parent:
-            heartbeats.beat(number)
-            time.sleep(_BEAT)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=beat, name="scepkit-heartbeat", daemon=True).start()
 
 
 def _application(number: int, shared: Shared, *, has_committer: bool) -> Application:

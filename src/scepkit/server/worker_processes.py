@@ -88,12 +88,12 @@ class _Work:
         if number == self.committer:
             from scepkit.server.committing import work as commit
 
-            return commit(number, self.shared)
+            return commit(self.shared)
         if self.api is not None and number > self.workers:
             # Only here: devices are served without what it is made of.
             from scepkit.server.api.process import work as serve_api
 
-            return serve_api(number, self.shared, self.api)
+            return serve_api(self.shared, self.api)
         from scepkit.server.worker import work
 
         return work(number, self.shared, self.listener, has_committer=self.committer is not None)
@@ -143,7 +143,8 @@ class WorkerProcesses:
 
             load(settings)
 
-        self._forks = ForkServer(load, _Work(count, committer, shared, listener, api))
+        work = _Work(count, committer, shared, listener, api)
+        self._forks = ForkServer(load, work, shared.heartbeats.beat)
 
     def run(self) -> bool:
         """Have the workers serve until SIGTERM or SIGINT; then wait for their end.

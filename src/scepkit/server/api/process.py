@@ -23,24 +23,21 @@ from scepkit.server.http.serving import HTTPServer, stopped_by_signals
 from scepkit.server.http.tally import Tally
 from scepkit.server.reloading.workers import Supervisor
 from scepkit.server.shared import Shared
-from scepkit.server.worker import begin_to_beat
 
 SLOT = "api"
 """Its place among the processes, for its chain of audit records."""
 
 
-def work(number: int, shared: Shared, listener: socket.socket) -> int:
+def work(shared: Shared, listener: socket.socket) -> int:
     """Serve the API in this process until SIGTERM.
 
     Args:
-        number: of its place among the processes of the server.
-        shared: what these share.
+        shared: what the processes of the server share.
         listener: the socket that listens.
 
     Returns:
         The exit status.
     """
-    begin_to_beat(number, shared.heartbeats)
     try:
         supervisor = Supervisor(shared.supervisor, shared.at_start)
         try:
