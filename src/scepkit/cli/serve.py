@@ -153,11 +153,14 @@ def serve(
     address = listener.getsockname()
     _say_owner(directory)
     hang_up = HangUp()
-    with run.until_stopped():
+
+    def announce() -> None:
         _announce(home.settings, directory, made, address[0], address[1])
         if door is not None:
             _announce_api(home.settings, directory, *door)
-        run.serve(home, listener, hang_up, None if door is None else door[0])
+
+    with run.until_stopped():
+        run.serve(home, listener, hang_up, announce, None if door is None else door[0])
     terminal.say("stopped")
 
 

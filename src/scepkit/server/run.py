@@ -10,7 +10,7 @@ import resource
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import FrameType
 from typing import NamedTuple
@@ -201,6 +201,7 @@ def serve(
     home: Home,
     listener: socket.socket,
     hang_up: HangUp,
+    announce: Callable[[], None],
     api_listener: socket.socket | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests under way and return.
@@ -209,6 +210,7 @@ def serve(
         home: the data directory.
         listener: what `bind` returned.
         hang_up: has taken over SIGHUP.
+        announce: says where the server is; called once commands find it.
         api_listener: the socket of `bind_api`; with it there are several processes.
 
     Raises:
@@ -216,12 +218,16 @@ def serve(
     """
     _allow_all_descriptors()
     log.configure(home.settings.log)
-    public_urls.warn_of_none(home.settings)
-    log_ins.warn(home.settings)
+
+    def begin() -> None:
+        announce()
+        public_urls.warn_of_none(home.settings)
+        log_ins.warn(home.settings)
+
     if home.settings.workers == 1 and api_listener is None:
-        _serve_here(home, listener, hang_up)
+        _serve_here(home, listener, hang_up, begin)
     else:
-        supervision.serve(home, listener, hang_up, api_listener)
+        supervision.serve(home, listener, hang_up, begin, api_listener)
 
 
 def _allow_all_descriptors() -> None:
@@ -235,7 +241,9 @@ def _allow_all_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _serve_here(home: Home, listener: socket.socket, hang_up: HangUp) -> None:
+def _serve_here(
+    home: Home, listener: socket.socket, hang_up: HangUp, begin: Callable[[], None]
+) -> None:
     # Not before: the supervisor of several processes does without.
     from scepkit.server import monitoring
     from scepkit.server.app import create
@@ -250,4 +258,5 @@ def _serve_here(home: Home, listener: socket.socket, hang_up: HangUp) -> None:
     reloader = Reloader(app.in_force.home, ThisProcess(app.in_force), read_keys)
     hang_up.start(partial(reloader.reload, reason=SIGHUP))
     with Control(settings.directory, reloader.reload):
+        begin()
         serving.run(lambda: app.serve(listener))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -19,7 +20,11 @@ from scepkit.server.worker_processes import WorkerProcesses, processes_beside
 
 
 def serve(
-    home: Home, listener: socket.socket, hang_up: HangUp, api: socket.socket | None = None
+    home: Home,
+    listener: socket.socket,
+    hang_up: HangUp,
+    begin: Callable[[], None],
+    api: socket.socket | None = None,
 ) -> None:
     """Serve from several processes, which open the database and read the keys themselves.
 
@@ -27,6 +32,7 @@ def serve(
         home: the data directory.
         listener: the socket that listens.
         hang_up: has taken over SIGHUP.
+        begin: says where the server is; called once commands find it.
         api: the socket of the API; None where there is none.
 
     Raises:
@@ -56,6 +62,7 @@ def serve(
             if settings.metrics:
                 _serve_metrics(home, shared)
             with Control(settings.directory, reloader.reload):
+                begin()
                 could_start = processes.run()
         finally:
             # Ends workers that nobody can signal any more.
