@@ -60,7 +60,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         *("LegacyRefused", "CertificateRevoked", "DirectoryBusy", "ReloadRefused", "StoreError"),
         *("NewerDatabase", "EmptyDatabase", "ThirdPartyFailed", "TooManyPending"),
         *("Remote", "TransportError"),
-        *("NoSuccessor", "BadReply", "UnverifiedCertificate", "RequestRefused", "Refusal"),
+        *("NoSuccessor", "BadReply", "UnverifiedCertificate", "RequestRefused", "FailureReply"),
         *("RevocationRefused", "StillPending", "Malformed", "HTTPRefused", "BoundReached"),
         *("FailInfoError", "BadAlg", "BadMessageCheck", "BadRequest", "BadTime", "BadCertId"),
     ),

@@ -319,7 +319,7 @@ class NoSuccessor(TransportError):
     """
 
 
-class Refusal(Protocol):
+class FailureReply(Protocol):
     """A FAILURE as this file needs it; `protocol.messages.Failure` is one."""
 
     @property
@@ -343,7 +343,7 @@ class RequestRefused(Remote):
         hint: what to do next.
     """
 
-    def __init__(self, failure: Refusal, *, hint: str = "") -> None:
+    def __init__(self, failure: FailureReply, *, hint: str = "") -> None:
         super().__init__(str(failure), hint=hint)
         self.failure = failure
 

@@ -25,6 +25,7 @@ from scepkit import (
     Client,
     Credential,
     FailInfo,
+    FailureReply,
     Flow,
     Folder,
     GetCert,
@@ -34,7 +35,6 @@ from scepkit import (
     Issued,
     Pending,
     PKCSReq,
-    Refusal,
     Remote,
     RenewalAdvice,
     RenewalReq,
@@ -140,7 +140,7 @@ def what_goes_wrong(client: Client) -> str:
     try:
         client.ask()
     except RequestRefused as error:
-        assert_type(error.failure, Refusal)
+        assert_type(error.failure, FailureReply)
         assert_type(error.fail_info, FailInfo | None)
         assert_type(error.fail_info_text, str)
         assert_type(error.transaction_id, str)
