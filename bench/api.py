@@ -35,7 +35,9 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 def main() -> None:
     """Ask, and print the rates."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--together", type=int, default=16, help="connections")
     options = parser.parse_args()

@@ -32,7 +32,9 @@ EACH = 64  # enrolments in a turn
 
 def main() -> None:
     """Take turns, and print the ratio."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--together", type=int, default=8, help="enrolments that share a commit")
     options = parser.parse_args()

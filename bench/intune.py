@@ -126,7 +126,9 @@ def compare(home: Path, options: argparse.Namespace) -> tuple[dict[str, Spent], 
 
 def main() -> None:
     """Take turns, and print the ratios."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--devices", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=3, help="that a call to Intune takes")

@@ -34,7 +34,9 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 def main() -> None:
     """Ask, and print the rate."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--together", type=int, default=16, help="connections")
     parser.add_argument("--workers", type=int, default=1, help="worker processes of the server")

@@ -137,7 +137,9 @@ def _challenges(home: Path, count: int, endpoint: str = "default") -> list[str]:
 
 def main() -> None:
     """Take turns, and print the ratios."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--waiting", type=int, default=500)
     parser.add_argument("--each", type=int, default=400, help="enrolments in a turn")

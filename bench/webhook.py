@@ -128,7 +128,9 @@ def compare(
 
 def main() -> None:
     """Take turns, and print the ratios."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--waiting", type=int, default=500)
     parser.add_argument("--each", type=int, default=200, help="enrolments in a turn")

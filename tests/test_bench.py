@@ -45,6 +45,42 @@ PARTS = [
     pytest.param(("memory", "help"), {"memory", "help"}, id="idle", marks=pytest.mark.long),
 ]
 
+# The scripts of parts that are measured rarely, as small as they go; a line of what they print.
+SCRIPTS = [
+    pytest.param(script, arguments, line, id=script, marks=pytest.mark.long)
+    for script, arguments, line in (
+        (
+            "abuse",
+            "silent --seconds 1 --rest 1 --workers 1",
+            r"\| silent \| \d+ / \d+ / \d+",
+        ),
+        ("api", "--seconds 0.2 --together 2", r"10000 a request: \d+ challenges a second"),
+        ("audit", "--rounds 1 --together 2", r"ratio +[\d.]+"),
+        ("crl", "100 --layout ec", r"│ made +│"),
+        (
+            "intune",
+            "--rounds 1 --devices 4 --seconds 0.2 --each 10 --connections 2",
+            r"4 devices of Intune had their certificates",
+        ),
+        (
+            "ndes",
+            "--seconds 0.2 --together 2 --workers 1",
+            r"beside wrong passwords: \d+ challenges",
+        ),
+        ("profile_cost", "", r"the profile +[\d.]+ microseconds"),
+        (
+            "waiting_step",
+            "--rounds 1 --waiting 4 --each 10 --connections 2",
+            r"\| 4 for a teller \| [\d.]+ \|",
+        ),
+        (
+            "webhook",
+            "--rounds 1 --waiting 4 --each 10 --connections 2",
+            r"\| one-time, beside those that wait \| \d+ \|",
+        ),
+    )
+]
+
 
 def loaded(name):
     spec = importlib.util.spec_from_file_location(f"bench_{name}", BENCH / f"{name}.py")
@@ -77,6 +113,17 @@ def test_a_part_has_numbers(report, tmp_path, arguments, names):
             # Others may refuse under load.
             assert refused == "none" or not row[0].startswith("scepkit"), (name, refused)
             assert all(re.search("[a-zA-Z0-9]", cell) for cell in cells.values()), (name, cells)
+
+
+@pytest.mark.parametrize(("script", "arguments", "line"), SCRIPTS)
+def test_a_script_works(script, arguments, line):
+    """It measures something, and prints it."""
+    command = [sys.executable, BENCH / f"{script}.py", *arguments.split()]
+    environment = os.environ | {"COLUMNS": "200"}
+    done = subprocess.run(
+        command, check=True, env=environment, timeout=300, stdout=subprocess.PIPE, text=True
+    )
+    assert re.search(line, done.stdout), done.stdout
 
 
 def test_an_idle_connection_that_is_closed_counts_for_nothing():
