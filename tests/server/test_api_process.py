@@ -95,6 +95,23 @@ def test_its_life(directory, serve):
     assert made["challenge"] not in server.log
 
 
+def test_an_api_that_cannot_start_again(directory, serve):
+    """Devices are served, and the health says what to see to until it is over."""
+    server = serve(configured(directory(), 'api = "127.0.0.1:0"'))
+    door = Door(server)
+    assert _answers(door)
+    certificate = server.directory / "api-tls.pem"
+    away = certificate.rename(server.directory / "away.pem")
+    os.kill(sorted(server.workers)[1], signal.SIGKILL)
+    said = server.logged(event="the API cannot start")
+    assert str(certificate) in said["error"]
+    wait_until(lambda: server.ask("/healthz").text == '{"status":"degraded"}')
+    server.logged(event="health", reason=f"the API cannot start: {said['error']}")
+    away.rename(certificate)
+    wait_until(lambda: server.ask("/healthz").text == '{"status":"ok"}')
+    _answers(door)
+
+
 def _certificate_of(door):
     with door.connect() as connection:
         return connection.getpeercert(binary_form=True)

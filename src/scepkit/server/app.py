@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -58,6 +58,7 @@ def create(
     slot: str = "1",
     third_parties: Mapping[str, ThirdParties] = MappingProxyType({}),
     committer: Connect | None = None,
+    api_fault: Callable[[], str] = lambda: "",
 ) -> Application:
     """Return the application of a server.
 
@@ -68,6 +69,7 @@ def create(
         third_parties: those that have a word on certificates, by the names of endpoints.
         committer: connects to the process that commits for all workers; None where this one does so
             itself.
+        api_fault: returns why the process of the API cannot start; "" when it can.
 
     Raises:
         SettingsError: a file that a setting names cannot be used, or a setting does not fit its CA.
@@ -93,7 +95,7 @@ def create(
     sweep = Sweep(settings, store, utc_now, home.passphrases)
     in_force = InForce(home, store, crls, Sweeper(sweep), third_parties)
     endpoints = in_force.endpoints
-    health = _health(in_force, store, crls, lines)
+    health = _health(in_force, store, crls, lines, api_fault)
     static = endpoint_files.challenges(home.files)
     challenge_secrets.warn_of_static(settings, static)
     challenge_secrets.warn_of_plain(settings, static)
@@ -127,7 +129,13 @@ def create(
     )
 
 
-def _health(in_force: InForce, store: Store, crls: CRLs, lines: log.LossyStream) -> Health:
+def _health(
+    in_force: InForce,
+    store: Store,
+    crls: CRLs,
+    lines: log.LossyStream,
+    api_fault: Callable[[], str],
+) -> Health:
     conditions = Conditions(
         in_force.home.settings,
         store,
@@ -137,6 +145,7 @@ def _health(in_force: InForce, store: Store, crls: CRLs, lines: log.LossyStream)
         log_is_lost=lambda: lines.is_failing,
         now=utc_now,
         not_reloaded=lambda: in_force.fault,
+        api_fault=api_fault,
     )
     return Health(lambda: in_force.conditions(conditions), monitoring.share)
 

@@ -84,6 +84,11 @@ class Shared:
         return self.directory / "metrics"
 
     @property
+    def api_fault(self) -> Path:
+        """Return the file that says why the API cannot start; it is not there while it can."""
+        return self.directory / "api-fault"
+
+    @property
     def mark_of_start(self) -> Path:
         """Return the file that is there once a worker of this server has started."""
         return self.directory / "started"

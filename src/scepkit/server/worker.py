@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import NoReturn
 
 import structlog
@@ -80,7 +81,16 @@ def _assembled(
     )
     tally = Tally(shared.connections, shared.key)
     home = replace(home, files=received.files, secrets=received.secrets)
-    return create(home, tally, str(number), committer=committer)
+    api_fault = partial(_text_of, shared.api_fault)
+    return create(home, tally, str(number), committer=committer, api_fault=api_fault)
+
+
+def _text_of(path: Path) -> str:
+    """Return the text of a file; none of one that is not there."""
+    try:
+        return path.read_text("utf-8")
+    except OSError:
+        return ""
 
 
 def _end_in_vain(shared: Shared) -> NoReturn:

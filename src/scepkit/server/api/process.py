@@ -52,7 +52,9 @@ def work(shared: Shared, listener: socket.socket) -> int:
             raise
     except ScepError as error:
         structlog.get_logger().error("the API cannot start", error=error.message, hint=error.hint)
+        shared.api_fault.write_text(error.message, "utf-8")
         return 1
+    shared.api_fault.unlink(missing_ok=True)
     supervisor.follow(service)
     serving.run(lambda: _serve(service, listener))
     service.store.close()

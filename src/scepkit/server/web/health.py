@@ -89,6 +89,7 @@ class Conditions:
         log_is_lost: returns whether the last line of the log could not be written.
         now: returns the time as an aware datetime.
         not_reloaded: returns why changed settings are not in force; None when they are.
+        api_fault: returns why the API cannot start; "" when it can.
     """
 
     settings: Settings
@@ -99,6 +100,7 @@ class Conditions:
     log_is_lost: Callable[[], bool]
     now: Callable[[], datetime]
     not_reloaded: Callable[[], ScepError | None] = lambda: None
+    api_fault: Callable[[], str] = lambda: ""
 
     def find(self) -> Iterator[State]:
         """Yield all states; the database is asked last, as it may take its time."""
@@ -109,6 +111,8 @@ class Conditions:
         if fault := self.not_reloaded():
             reason = f"the settings were not read again; the old ones are in force: {fault.message}"
             yield State(Word.DEGRADED, reason, fault.hint)
+        if reason := self.api_fault():
+            yield State(Word.DEGRADED, f"the API cannot start: {reason}")
         for problem in self.crl_problems():
             yield State(Word.DEGRADED, problem)
         if self.log_is_lost():
