@@ -66,6 +66,33 @@ def test_what_is_wrong(admin, file):
         assert admin("remove", *ids)[0] == 2, ids
 
 
+def test_a_list_is_replaced(admin, file, monkeypatch):
+    """It is what the file says afterwards; what would be removed is shown and asked first."""
+    admin("import", file("hostname\na\nb\nc\n"))
+    path = file("hostname\nc\nd\n")
+    code, _, err = admin("import", path, "--replace")
+    assert code == 2
+    assert "2 devices would be removed, and there is no terminal to ask at" in err
+    monkeypatch.setattr(terminal, "can_ask", lambda: True)
+    monkeypatch.setattr(terminal, "confirm", lambda _text: False)
+    code, _, err = admin("import", path, "--replace")
+    assert code == 1
+    assert ", a\n" in err
+    assert hosts(admin) == ["a", "b", "c"]
+    code, out, err = admin("import", path, "--replace", "--yes", "--json")
+    assert (code, json.loads(out)) == (0, {"imported": 1, "known": 1, "removed": 2})
+    assert err.startswith("1 device imported, 1 on the list before, 2 removed\n")
+    assert hosts(admin) == ["c", "d"]
+    # Nothing would be removed: nobody is asked.
+    assert admin("import", path, "--replace")[2].startswith(
+        "0 devices imported, 2 on the list before, 0 removed\n"
+    )
+
+
+def hosts(admin):
+    return [json.loads(line)["hostname"] for line in admin("list", "--json")[1].splitlines()]
+
+
 def test_they_are_taken_out(admin, file, monkeypatch):
     admin("import", file("hostname\na\nb\nc\n"))
     first, *others = [json.loads(line)["id"] for line in admin("list", "--json")[1].splitlines()]

@@ -58,6 +58,26 @@ def test_what_is_removed(store, add):
     assert records.count(("devices-imported", "alice")) == 2
 
 
+def test_a_list_is_replaced_in_one_step(store, add, monkeypatch):
+    """What is gone makes room for what is new, and neither happens without the other."""
+    monkeypatch.setattr(devices, "MOST", 2)
+    add(NewDevice(hostname="a"), NewDevice(hostname="b"))
+    first, second = (one.id for one in store.devices())
+    new = [NewDevice(hostname="b"), NewDevice(hostname="c")]
+    replaced = {"by": "bob", "now": NOW, "reason": "nightly"}
+    with pytest.raises(UsageError, match="none was added"):
+        store.import_devices("main", new, gone=[4711], **replaced)
+    assert [one.hostname for one in store.devices()] == ["a", "b"]
+    assert store.import_devices("main", new, gone=[first], **replaced) == 1
+    assert [(one.hostname, one.id == second) for one in store.devices()] == [
+        ("b", True),
+        ("c", False),
+    ]
+    added, removed, _ = (one.members for one in store.audit_records())
+    assert (removed["action"], added["action"]) == ("devices-removed", "devices-imported")
+    assert {one["reason"] for one in (removed, added)} == {"nightly"}
+
+
 def test_there_is_a_bound(store, add, monkeypatch):
     """All or none: what would be over it leaves the list as it is."""
     monkeypatch.setattr(devices, "MOST", 3)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Select
+    from sqlalchemy import Connection, Select
 
 MOST = 1_000_000
 """The devices on the list of one endpoint."""
@@ -100,6 +100,7 @@ class DeviceRecords(Database):
         by: str,
         now: datetime,
         reason: str = "",
+        gone: Sequence[int] = (),
         advance: Callable[[int], None] = lambda _more: None,
     ) -> int:
         """Put devices on the list of an endpoint, all or none; those that are there stay.
@@ -110,6 +111,7 @@ class DeviceRecords(Database):
             by: who does it, for the record.
             now: aware.
             reason: why, for the record.
+            gone: the numbers of devices that are removed in the same step.
             advance: called with how many more are written.
 
         Returns:
@@ -119,34 +121,17 @@ class DeviceRecords(Database):
             UsageError: the list would be longer than `MOST`.
             StoreError: the database cannot be written.
         """
-        unique = {one.digest: one for one in new}
         with self._writing("import the devices") as connection:
             if connection.dialect.name == "postgresql":
                 # Of two imports at once the second one waits for what the first one adds.
                 connection.exec_driver_sql(f"LOCK TABLE {devices.name} IN EXCLUSIVE MODE")
-            count = connection.execute(COUNT, {"endpoint": endpoint}).scalar_one()
-            added, digests = 0, [*unique]
-            for start in range(0, len(digests), CHUNK):
-                chunk = digests[start : start + CHUNK]
-                values = {"endpoint": endpoint, "digests": chunk}
-                known = {*connection.scalars(KNOWN, values)}
-                rows = [
-                    _row(endpoint, unique[digest], digest, by, now)
-                    for digest in chunk
-                    if digest not in known
-                ]
-                added += len(rows)
-                if count + added > MOST:
-                    raise UsageError(
-                        f"the list would have more than {MOST} devices; none was added",
-                        hint="remove those that are gone",
-                    )
-                if rows:
-                    connection.execute(ADD, rows)
-                advance(len(chunk))
+            done = _remove(connection, endpoint, gone)
+            added = _add(connection, endpoint, new, by, now, advance)
+            events = _removal(done, by, now, endpoint, reason)
             if added:
                 event = AuditEvent(AuditAction.DEVICES_IMPORTED, by, now, endpoint, reason=reason)
-                self._audit.append(connection, [event._replace(details={"count": added})])
+                events.append(event._replace(details={"count": added}))
+            self._audit.append(connection, events)
         return added
 
     def has_device(self, endpoint: str, facts: Mapping[DeviceColumn, bytes | str]) -> bool:
@@ -196,16 +181,64 @@ class DeviceRecords(Database):
         Raises:
             StoreError: the database cannot be written.
         """
-        done: list[int] = []
         with self._writing("remove the devices") as connection:
-            for start in range(0, len(ids), CHUNK):
-                values = {"endpoint": endpoint, "ids": [*ids[start : start + CHUNK]]}
-                done += connection.scalars(REMOVE, values)
-            if done:
-                event = AuditEvent(AuditAction.DEVICES_REMOVED, by, now, endpoint, reason=reason)
-                details = {"count": len(done), "devices": ranges(done)}
-                self._audit.append(connection, [event._replace(details=details)])
-        return sorted(done)
+            done = _remove(connection, endpoint, ids)
+            self._audit.append(connection, _removal(done, by, now, endpoint, reason))
+        return done
+
+
+def _add(
+    connection: Connection,
+    endpoint: str,
+    new: Sequence[NewDevice],
+    by: str,
+    now: datetime,
+    advance: Callable[[int], None],
+) -> int:
+    """Put devices on a list; return how many were not there before.
+
+    Raises:
+        UsageError: the list would be longer than `MOST`.
+    """
+    count = connection.execute(COUNT, {"endpoint": endpoint}).scalar_one()
+    unique = {one.digest: one for one in new}
+    added, digests = 0, [*unique]
+    for start in range(0, len(digests), CHUNK):
+        chunk = digests[start : start + CHUNK]
+        known = {*connection.scalars(KNOWN, {"endpoint": endpoint, "digests": chunk})}
+        rows = [
+            _row(endpoint, unique[digest], digest, by, now)
+            for digest in chunk
+            if digest not in known
+        ]
+        added += len(rows)
+        if count + added > MOST:
+            raise UsageError(
+                f"the list would have more than {MOST} devices; none was added",
+                hint="remove those that are gone",
+            )
+        if rows:
+            connection.execute(ADD, rows)
+        advance(len(chunk))
+    return added
+
+
+def _remove(connection: Connection, endpoint: str, ids: Sequence[int]) -> list[int]:
+    """Remove devices from a list; return the numbers of those that were on it."""
+    done: list[int] = []
+    for start in range(0, len(ids), CHUNK):
+        values = {"endpoint": endpoint, "ids": [*ids[start : start + CHUNK]]}
+        done += connection.scalars(REMOVE, values)
+    return sorted(done)
+
+
+def _removal(
+    done: Sequence[int], by: str, now: datetime, endpoint: str, reason: str
+) -> list[AuditEvent]:
+    """Return the audit record of a removal; none where nothing was removed."""
+    event = AuditEvent(AuditAction.DEVICES_REMOVED, by, now, endpoint, reason=reason)
+    details = {"count": len(done), "devices": ranges(done)}
+    return [event._replace(details=details)] if done else []
 
 
 @cache

@@ -16,6 +16,7 @@ from scepkit.cli.admin.server_directory import (
     EndpointOption,
     JsonLinesOption,
     ReasonOption,
+    YesOption,
     records_opened,
     who,
 )
@@ -81,7 +82,7 @@ def void(
     ] = False,
     endpoint: EndpointOption = None,
     reason: ReasonOption = "",
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    yes: YesOption = False,
     as_json: JsonLinesOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:

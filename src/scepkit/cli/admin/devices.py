@@ -19,6 +19,7 @@ from scepkit.cli.admin.server_directory import (
     JsonOption,
     LimitOption,
     ReasonOption,
+    YesOption,
     records_opened,
     who,
 )
@@ -27,7 +28,7 @@ from scepkit.cli.help import Command, Group, examples
 from scepkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from scepkit.store import Device, NewDevice
+    from scepkit.store import Device, NewDevice, Store
 
 group = typer.Typer(
     name="devices",
@@ -64,6 +65,7 @@ def register(app: typer.Typer) -> None:
     epilog=examples(
         "scep admin devices import devices.csv",
         "scep admin devices import devices.csv --endpoint wifi --reason 'delivery 17'",
+        "scep admin devices import inventory.csv --replace",
     ),
 )
 def import_(
@@ -77,7 +79,11 @@ def import_(
     ],
     *,
     endpoint: _OfEndpoint = "default",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Remove devices that are not in FILE.")
+    ] = False,
     reason: ReasonOption = "",
+    yes: YesOption = False,
     as_json: JsonOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
@@ -86,19 +92,36 @@ def import_(
     Each row is one device, known by what its cells say. key is the SHA-256 of the public key
     (SubjectPublicKeyInfo), in hex or base64. If a row is wrong, no device is imported. What the
     list is good for is said by the endpoint's rules, of kind devices or with devices = [...].
+
+    With --replace the list is that of FILE afterwards, in one step. The command asks first if
+    devices would be removed.
     """
     with records_opened(directory) as (home, store):
         from scepkit.server.data_directory import endpoint_settings, utc_now
 
         settings = endpoint_settings(home.settings, endpoint)
         found = _read(file)
+        gone = _gone(store, endpoint, found) if replace else []
+        if gone:
+            _ask_to_remove(gone, yes=yes)
         with terminal.bar("importing", len(found), shown=len(found) >= _WORTH_A_BAR) as advance:
             added = store.import_devices(
-                endpoint, found, by=who(), now=utc_now(), reason=reason, advance=advance
+                endpoint,
+                found,
+                by=who(),
+                now=utc_now(),
+                reason=reason,
+                gone=[one.id for one in gone],
+                advance=advance,
             )
+        counts = {"imported": added, "known": len(found) - added}
+        said = f"{_devices(added)} imported, {counts['known']} on the list before"
+        if replace:
+            counts["removed"] = len(gone)
+            said = f"{said}, {len(gone)} removed"
         if as_json:
-            terminal.json_data({"imported": added, "known": len(found) - added})
-        terminal.say(f"{_devices(added)} imported, {len(found) - added} on the list before")
+            terminal.json_data(counts)
+        terminal.say(said)
         if not settings.knows_devices:
             terminal.warn(
                 f"no rule of the endpoint {endpoint!r} looks at the list",
@@ -192,7 +215,7 @@ def remove(
     every: Annotated[bool, typer.Option("--all", help="All devices of --endpoint.")] = False,
     endpoint: _OfEndpoint = "default",
     reason: ReasonOption = "",
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    yes: YesOption = False,
     as_json: JsonOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
@@ -215,17 +238,33 @@ def remove(
                 f"the list of the endpoint {endpoint!r} has no device {missing[0]}",
                 hint="scep admin devices list shows them; nothing was changed",
             )
-        terminal.ask_before(
-            f"{_devices(len(chosen))} would be removed",
-            lambda: terminal.say_first([_shown(listed[one]) for one in chosen], _FEW),
-            f"Remove {_devices(len(chosen))}?",
-            look="look at them with scep admin devices list",
-            yes=yes or len(chosen) <= 1,
-        )
+        _ask_to_remove([listed[one] for one in chosen], yes=yes or len(chosen) <= 1)
         done = store.remove_devices(endpoint, chosen, by=who(), now=utc_now(), reason=reason)
     if as_json:
         terminal.json_data({"removed": len(done)})
     terminal.say(f"{_devices(len(done))} removed")
+
+
+def _gone(store: Store, endpoint: str, found: Sequence[NewDevice]) -> list[Device]:
+    """Return the devices on the list of an endpoint that are not among those of a file."""
+    digests = {one.digest for one in found}
+    return [one for one in store.devices(endpoint) if one.digest not in digests]
+
+
+def _ask_to_remove(chosen: Sequence[Device], *, yes: bool) -> None:
+    """Show devices that are to be removed, and ask whether that is meant.
+
+    Raises:
+        UsageError: nobody is there to ask.
+        Abort: it is not meant.
+    """
+    terminal.ask_before(
+        f"{_devices(len(chosen))} would be removed",
+        lambda: terminal.say_first([_shown(one) for one in chosen], _FEW),
+        f"Remove {_devices(len(chosen))}?",
+        look="look at them with scep admin devices list",
+        yes=yes,
+    )
 
 
 def _numbers(texts: Sequence[str]) -> list[int]:

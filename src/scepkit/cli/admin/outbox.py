@@ -16,6 +16,7 @@ from scepkit.cli.admin.server_directory import (
     JsonOption,
     LimitOption,
     ReasonOption,
+    YesOption,
     records_opened,
     who,
 )
@@ -56,7 +57,6 @@ NotificationOption: TypeAlias = Annotated[
 AllOption: TypeAlias = Annotated[
     bool, typer.Option("--all", help="All that were given up, or those of --notification.")
 ]
-YesOption: TypeAlias = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 
 
 _EXAMPLES = {

@@ -73,6 +73,7 @@ ReasonOption: TypeAlias = Annotated[
 ]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 JsonLinesOption: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+YesOption: TypeAlias = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 
 
 @contextmanager
