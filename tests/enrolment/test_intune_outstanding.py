@@ -142,7 +142,7 @@ def test_what_was_delivered_after_all_is_not_told_of_as_a_failure(world, intune,
     (signed,) = world.store.signed_before(world.now + MINUTE, [NAME], 1)
     assert isinstance(ask(world, message), Success)
     monkeypatch.setattr(type(world.store), "signed_before", lambda *_: [signed])
-    assert outstanding.give_up(kept(world), [NAME]) == 1
+    assert outstanding.give_up(kept(world), [NAME]) == 0
     assert states(world) == ([Status.ISSUED], [False])
     assert notices(world) == []
 

@@ -390,6 +390,7 @@ def test_a_withdrawal_that_fails_is_reported(world):
     secret = world.challenge()
     issuer.before = lambda: world.sql("UPDATE challenges SET voided_at = created_at")
     reported = count(metrics.UNSENT, outcome="reported")
+    withdrawn = count(metrics.UNSENT, outcome="withdrawn")
     with capture_logs() as lines:
         assert isinstance(ask(world, request(world, secret)).rep, Failure)
     (made,) = issuer.made.values()
@@ -398,6 +399,7 @@ def test_a_withdrawal_that_fails_is_reported(world):
     assert int(line["serial"], 16) == made.serial
     assert "no route to host" in line["error"]
     assert count(metrics.UNSENT, outcome="reported") == reported + 1
+    assert count(metrics.UNSENT, outcome="withdrawn") == withdrawn
 
 
 def test_the_same_certificate_twice_is_not_withdrawn(world):

@@ -18,7 +18,7 @@ class Service:
         self.faults = faults
         self.asked = threading.Semaphore(0)
 
-    def sign_ahead(self, within):
+    def sign_ahead(self, within, stopped):
         self.asked.release()
         if self.faults:
             self.faults -= 1

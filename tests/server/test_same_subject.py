@@ -43,6 +43,13 @@ def enrol(path, secret, name):
     )
 
 
+@pytest.mark.parametrize(("profile", "waits"), [(REPLACE, True), (REFUSE, False)])
+def test_requests_that_may_write_are_not_decided_on_the_loop(app, profile, waits):
+    """The database may be locked for seconds, and everybody else would wait for it, too."""
+    application, _ = app(endpoint={"default": {"profile": "one"}}, **profile)
+    assert application.in_force.endpoints.served["default"].takes_long is waits
+
+
 def test_an_operator_goes_with_refuse(app):
     app(
         endpoint={"default": {"profile": "one", "challenge": "none", "approval": "manual"}},

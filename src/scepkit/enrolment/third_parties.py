@@ -143,7 +143,7 @@ class Observer(Protocol):
 
     @property
     def name(self) -> str:
-        """The name by which log and metrics call it."""
+        """Return the name by which log and metrics call it."""
 
     def note_unfulfilled(self, request: Unfulfilled) -> Future[Any] | None:
         """Note that a request gets no certificate; called where one may wait for the disk.
@@ -161,7 +161,7 @@ class Teller(Protocol):
 
     @property
     def name(self) -> str:
-        """The name by which log, metrics and audit record call it."""
+        """Return the name by which log, metrics and audit record call it."""
 
     async def tell(self, delivery: Delivery) -> Verdict:
         """Tell of a certificate; it is delivered with a yes, and revoked with a no.

@@ -168,7 +168,8 @@ def _serve(
         renewals=RenewalTimes(issuers, rules.renewal),
         ndes=ndes_of(name, home, store, ca.material.ca.certificate),
         jamf=jamf_of(name, home, store, files),
-        takes_long=responder.needs_password and settings.pbkdf2_rounds > MOST_ROUNDS,
+        takes_long=rules.subject.treatment is SameSubject.REPLACED  # it writes while it decides
+        or (responder.needs_password and settings.pbkdf2_rounds > MOST_ROUNDS),
         services=authorization.services_of(selection),
     )
 

@@ -43,7 +43,8 @@ class ServedEndpoint:
         cmp: has certificates revoked by their owners; None where that is turned off.
         ndes: its NDES page; None where it has none.
         jamf: its webhook SCEPChallenge; None where it has none.
-        takes_long: whether requests may ask for so much work that others would wait for it.
+        takes_long: whether a request may take so much work, or wait for the database so long, that
+            others would wait for it.
         services: those that its rules ask.
     """
 

@@ -129,13 +129,14 @@ class OCSPService:
             self._keep(question, responses[0], answer, responder)
         return answer
 
-    def sign_ahead(self, within: timedelta) -> int:
+    def sign_ahead(self, within: timedelta, stopped: Callable[[], bool] = lambda: False) -> int:
         """Sign again the responses that were asked for again and will soon be stale.
 
         Whoever asks next then waits for no signature.
 
         Args:
             within: how soon.
+            stopped: returns whether the rest is left to whoever asks.
 
         Returns:
             How many responses were signed.
@@ -149,7 +150,9 @@ class OCSPService:
             for one in due:
                 del self._kept[one]
             self._wanted.difference_update(due)
-        for one in due:
+        for number, one in enumerate(due):
+            if stopped():
+                return number
             self.answer(one)
         return len(due)
 

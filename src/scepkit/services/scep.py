@@ -2,7 +2,7 @@
 
 A transaction is three steps, so that a server can wait for the disk without holding a thread:
 
-    decision = service.decide(message)               all private-key work; writes nothing
+    decision = service.decide(message)               all private-key work; stores no answer
     recorded = service.record(decision)              one atomic commit, for something new only
     decision = service.conclude(decision, recorded)  what stands: its reply may go out
 

@@ -135,7 +135,10 @@ class RemoteWriter:
 
     def _run(self) -> None:
         while (channel := self._channel or self._reach()) is not None:
-            self._channel = channel
+            with self._lock:
+                self._channel = channel
+                if self._closing.is_set():
+                    channel.end()  # `close` has not seen it
             try:
                 self._receive(channel)
             except Exception:  # noqa: BLE001 - whatever it is, nobody may wait for ever

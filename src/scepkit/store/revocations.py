@@ -227,7 +227,8 @@ class RevocationRecords(Database):
                 step.follow(connection, found)
             outdate_all(connection, found.values())
             self._audit.append(connection, step.events(found.values()))
-        more = (change for key, change in found.items() if key not in set(keys))
+        asked = set(keys)
+        more = (change for key, change in found.items() if key not in asked)
         return [
             *(None if key is None else found[key] for key in keys),
             *(one for one in more if one and one.is_new),

@@ -11,7 +11,7 @@ from pathlib import Path
 from scepkit.client.agent.events import AgentEvent, RootUnreadable
 from scepkit.client.folder.files import CERTIFICATE, NEXT, RECORD, REQUEST
 from scepkit.errors import DirectoryBusy, SettingsError
-from scepkit.keys.files import read_file, refusals
+from scepkit.keys.files import read_some, refusals
 
 VARIABLE, USUAL_ROOT = "SCEP_AGENT_ROOT", Path("/etc/scep")
 LOCK = "agent.lock"
@@ -63,10 +63,10 @@ def of_list(file: Path) -> Iterator[Path]:
         file: what is relative in it counts from its own directory.
 
     Raises:
-        SettingsError: it cannot be read.
+        SettingsError: it cannot be read, or has more than 4 MiB.
     """
     with refusals(f"cannot read {file}"):
-        text = read_file(file)[:_MAX_LIST].decode("utf-8", "surrogateescape")
+        text = read_some(file, _MAX_LIST).decode("utf-8", "surrogateescape")
     for line in text.splitlines():
         name = line.split(" #")[0].strip()
         if name and not name.startswith("#"):

@@ -1,4 +1,7 @@
-"""The background task: expires requests, deletes records, replaces RA certificates (CRLs: `crls`).
+"""The background task: what becomes due with time, and what is kept no longer.
+
+It expires requests, replaces and revokes certificates as planned, tells of those that were never
+delivered, deletes records, and replaces RA certificates. CRLs are signed by `crl_signing`.
 
 Every worker process has this thread. A lock on a file lets one of them work, which ends with the
 process that holds it; if two did work, nothing would be wrong but the waste.

@@ -17,6 +17,8 @@ from scepkit.server.endpoints import Endpoints
 LOOK_SECONDS = 15.0
 _WITHIN = timedelta(seconds=2 * LOOK_SECONDS)
 
+_PATIENCE = 10.0  # seconds for a response to be signed
+
 log = structlog.get_logger()
 
 
@@ -30,20 +32,23 @@ class OCSPPresigner:
     def __init__(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
         self._stopped = Event()
+        self._thread = Thread(target=self._work, name="scepkit-ocsp-ahead", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
-        Thread(target=self._work, name="scepkit-ocsp-ahead", daemon=True).start()
+        self._thread.start()
 
     def close(self) -> None:
         """Stop after the response that is being signed."""
         self._stopped.set()
+        self._thread.join(_PATIENCE)
 
     def look(self) -> int:
         """Sign the responses that are due; return their number."""
         # Endpoints with one CA share its service.
         services = {id(one.ocsp): one.ocsp for one in self._endpoints.served.values()}
-        return sum(service.sign_ahead(_WITHIN) for service in services.values())
+        stopped = self._stopped.is_set
+        return sum(service.sign_ahead(_WITHIN, stopped) for service in services.values())
 
     def _work(self) -> None:
         while not self._stopped.wait(LOOK_SECONDS):

@@ -119,25 +119,24 @@ def give_up(requests: KeptRequests, endpoints: Collection[str]) -> int:
         endpoints: those that use it.
 
     Returns:
-        How many certificates.
+        How many certificates were revoked.
 
     Raises:
         StoreError: the database cannot be used.
     """
     before = requests.now() - PATIENCE
     waiting = requests.store.signed_before(before, endpoints, _AT_ONCE)
-    for one in waiting:
-        _give_up(requests, one)
-    return len(waiting)
+    return sum([_give_up(requests, one) for one in waiting])
 
 
-def _give_up(requests: KeptRequests, signed: SignedDelivery) -> None:
+def _give_up(requests: KeptRequests, signed: SignedDelivery) -> bool:
+    """Give up one certificate, unless Intune or the device has it; say whether it is revoked."""
     store, now = requests.store, requests.now()
     said = "the success notification was not answered, and the device has not come back"
     # In this order: the notification is the decision, which a device that comes back finds.
     if requests.queue_failure(signed.name, UNANSWERED, said).result() is Notice.SUCCESS:
         store.deliver(signed.delivery, by=requests.name, now=now).result()
-        return
+        return False
     stands = store.refuse_delivery(
         signed.delivery,
         fail_info=FailInfo.badRequest,
@@ -150,6 +149,7 @@ def _give_up(requests: KeptRequests, signed: SignedDelivery) -> None:
     if stands.serial is not None and row is not None:
         # It was delivered at this very moment.
         store.finish_notice(row.id, now)
+    return stands.serial is None
 
 
 def forget(requests: KeptRequests) -> None:

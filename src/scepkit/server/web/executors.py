@@ -8,8 +8,9 @@ that holds up nothing that could go on:
 - The database is SQLite, whose readers wait for nobody; in PostgreSQL they wait for a network.
 
 Everything else goes to threads whatever the rule says: what waits for locks or the disk (CMP, words
-of third parties, files of CAs), what takes long (keys derived in many rounds: see
-`ServedEndpoint.takes_long`; CRLs). A key in hardware will belong there as well.
+of third parties, files of CAs, requests that may replace a certificate), what takes long (keys
+derived in many rounds, CRLs). `ServedEndpoint.takes_long` says it of an endpoint's requests.
+A key in hardware will belong there as well.
 """
 
 from __future__ import annotations

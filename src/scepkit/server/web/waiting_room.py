@@ -115,6 +115,8 @@ class WaitingRoom:
                 return error
             return _without_word(step, _failure(error), error)
         else:
+            if awaited.role is Role.WITHDRAWAL:
+                metrics.UNSENT.labels("withdrawn").inc()
             return word
         finally:
             gauge.dec()
@@ -179,8 +181,6 @@ def _reported(step: Waiting, word: object) -> Iterator[None]:
             message = error.message if isinstance(error, ScepError) else type(error).__name__
             _report(step, word, message)
         raise
-    if step.outcome.role is Role.WITHDRAWAL and step.outcome.certificate is not None:
-        metrics.UNSENT.labels("withdrawn").inc()
 
 
 def _report(step: Waiting, certificate: IssuedCertificate | None, error: str) -> None:
