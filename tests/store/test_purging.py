@@ -112,12 +112,41 @@ def test_a_certificate_goes_with_all_that_refers_to_it(store, issued, purge, cou
     new = issued(renews=old.serial)
     store.revoke(old.serial, reason=0, by="alice", now=NOW)
     assert purge(certificates_before=NOW + DAY) == Purged(0, 0, 0, 0)
-    assert purge(certificates_before=NOW + 2 * DAY) == Purged(1, 1, 1, 1)
+    assert purge(certificates_before=NOW + 2 * DAY) == Purged(1, 1, 0, 1)
     assert store.certificate(new.serial).renews is None
-    assert counts() == (1, 1, 1, 0)
+    assert counts() == (1, 1, 1, 1)  # the challenge is the renewal's now
     assert list(store.revoked(CA, not_after=NOW)) == []
     assert store.revocation_history(old.serial) == ()
     assert store.passphrase(old.serial) is None
+
+
+@pytest.mark.rfc("P-32")
+@pytest.mark.parametrize("uses", [1, 3])
+@pytest.mark.parametrize("chunk", [1, 2, 500])
+def test_a_challenge_stays_while_a_certificate_comes_from_its_by_renewal(
+    store, issued, purge, monkeypatch, uses, chunk
+):
+    """Each renewal may repeat it (RFC 8894 section 2.4), whatever was deleted before that."""
+    monkeypatch.setattr(purging, "CHUNK", chunk)
+    challenge = put_challenge(store, expires_at=NOW + DAY, uses=uses)
+    subject = {"subject_digest": b"S" * 32}
+    first = issued(challenge_id=challenge.id, not_after=NOW + DAY, **subject)
+    second = issued(renews=first.serial, not_after=NOW + 2 * DAY, **subject)
+    branch = issued(renews=first.serial, not_after=NOW + 5 * DAY, **subject)
+    third = issued(renews=second.serial, not_after=NOW + 9 * DAY, **subject)
+    stays = Purged(0, 0, 0, 0)
+    assert purge(certificates_before=NOW + DAY) == stays
+    gone = purge(certificates_before=NOW + 3 * DAY)
+    assert gone == Purged(2, 2, 0, 2)
+    assert store.challenge(challenge.id).used == 1
+    if uses == 1:
+        kept_for = store.challenge(challenge.id).spent_serial
+        assert kept_for in (branch.serial, third.serial)
+    else:
+        assert store.was_used_for(challenge.id, subject["subject_digest"])
+    assert purge(certificates_before=NOW + 10 * DAY).certificates == 2
+    purge(challenges_before=NOW + 2 * DAY)
+    assert store.challenge(challenge.id) is None
 
 
 def test_it_goes_chunk_by_chunk(store, issuance, purge, monkeypatch):

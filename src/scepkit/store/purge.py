@@ -13,6 +13,7 @@ from sqlalchemy import and_, bindparam, delete, exists, func, not_, or_, select,
 from scepkit.store.audit import SERVER, AuditAction, AuditEvent
 from scepkit.store.audit_trail import time_text
 from scepkit.store.certificates import among, these
+from scepkit.store.challenge_heirs import hand_over
 from scepkit.store.database import Database
 from scepkit.store.tables import (
     IS_PENDING,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from sqlalchemy import BindParameter, ColumnElement, Connection, FromClause, Select
+    from sqlalchemy import CTE, BindParameter, ColumnElement, Connection, FromClause, Select
 
     Keys: TypeAlias = list[Any]
 
@@ -61,7 +62,8 @@ DELETE_EMPTY = delete(transactions).where(
 )
 
 _IS_NEEDED = exists().where(and_(IS_PENDING, requests.c.challenge_id == challenges.c.id))
-# Spent ones stay as long as their certificate: renewals may repeat them (RFC 8894 section 2.4).
+# Spent ones stay as long as a certificate of its renewal chain: renewals may repeat them (RFC 8894
+# section 2.4). Where that is deleted, its renewal stands for it.
 _IS_UNSPENT = challenges.c.spent_at.is_(None)
 _OF_CHALLENGE = challenge_uses.c.challenge_id == challenges.c.id
 _HAS_USES = exists().where(_OF_CHALLENGE)
@@ -139,17 +141,39 @@ _CERTIFICATES: BindParameter[datetime] = bindparam("certificates")
 _CERTIFICATE = and_(certificates.c.not_after < _CERTIFICATES, ~_IS_RENEWED)
 _OVER = select(certificates.c.serial, certificates.c.issuer).where(_CERTIFICATE)
 
+
+def _lines() -> CTE:
+    """Return the certificates that are over, each with its renewals up to those that stay."""
+    over = select(
+        certificates.c.serial.label("gone"),
+        certificates.c.issuer.label("gone_issuer"),
+        certificates.c.serial,
+        certificates.c.issuer,
+    )
+    lines = over.where(_CERTIFICATE).cte("lines", recursive=True)
+    renewal = certificates.alias("renewal")
+    is_of = and_(renewal.c.renews == lines.c.serial, renewal.c.renews_issuer == lines.c.issuer)
+    return lines.union(
+        select(lines.c.gone, lines.c.gone_issuer, renewal.c.serial, renewal.c.issuer)
+        .join(renewal, is_of)
+        .where(tuple_(lines.c.serial, lines.c.issuer).in_(_OVER))
+    )
+
+
+_LINES = _lines()
+_STAYS = tuple_(_LINES.c.serial, _LINES.c.issuer).not_in(_OVER)
+_WITH_HEIR = select(_LINES.c.gone, _LINES.c.gone_issuer).where(_STAYS)
+
 _REQUEST = or_(
     requests.c.decided_at < _DECIDED, tuple_(requests.c.serial, requests.c.issuer).in_(_OVER)
 )
 
-_KEEPS_USES = exists().where(
-    _OF_CHALLENGE, tuple_(challenge_uses.c.serial, challenge_uses.c.issuer).not_in(_OVER)
-)
+_USED_FOR = tuple_(challenge_uses.c.serial, challenge_uses.c.issuer)
+_KEEPS_USES = exists().where(_OF_CHALLENGE, or_(_USED_FOR.not_in(_OVER), _USED_FOR.in_(_WITH_HEIR)))
 _CHALLENGE = and_(
     or_(
         and_(challenges.c.expires_at < _CHALLENGES, _IS_UNSPENT, ~_IS_NEEDED),
-        _SPENT_FOR.in_(_OVER),
+        and_(_SPENT_FOR.in_(_OVER), _SPENT_FOR.not_in(_WITH_HEIR)),
     ),
     ~_KEEPS_USES,
 )
@@ -194,9 +218,10 @@ class Purging(Database):
             decided_before: requests decided before this go, with transactions left empty (P-48);
                 so do refusals that were last seen before it.
             challenges_before: challenges that expired before this and nobody spent.
-            certificates_before: certificates that ended before this, with their requests and
-                challenges; those revoked elsewhere whose serial numbers alone are known count, too.
-                Keep them at least until a CRL after their end has listed the revoked.
+            certificates_before: certificates that ended before this, with their requests, and with
+                their challenges where no renewal of them is kept; those revoked elsewhere whose
+                serial numbers alone are known count, too. Keep them at least until a CRL after
+                their end has listed the revoked.
             now: the time, aware, for the audit record. Audit records themselves are kept.
             by: who deletes, for the same.
             reason: why, for the same.
@@ -291,6 +316,7 @@ def _delete_challenges(connection: Connection, keys: Keys) -> Purged:
 def _delete_certificates(connection: Connection, keys: Keys) -> Purged:
     """Delete certificates, and before them the rows that refer to them."""
     of = these(keys)
+    hand_over(connection, keys)
     connection.execute(DELETE_USES, of)
     connection.execute(SPENT_FOR_ANOTHER, of)
     total = _sum(
