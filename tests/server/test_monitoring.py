@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import socket
+from contextlib import ExitStack
+from threading import Thread
+from wsgiref.simple_server import make_server
 
 import pytest
 
 from enrolment import devices
 from ports import free_port
-from waiting import wait_until
+from scepkit.server import monitoring
+from waiting import PATIENCE, wait_until
 
 
 @pytest.fixture
@@ -44,6 +49,36 @@ def watched(directory, serve, tmp_path):
         return server, word, details
 
     return watched
+
+
+def test_no_more_connections_than_there_are_places():
+    """Each has a thread, in the process that supervises all others."""
+    with ExitStack() as stack:
+        server = stack.enter_context(
+            make_server(
+                *("127.0.0.1", 0, monitoring._application(lambda: ())),
+                *(monitoring._server("127.0.0.1"), monitoring._Silent),
+            )
+        )
+        Thread(target=server.serve_forever, daemon=True).start()
+        stack.callback(server.shutdown)
+
+        def connect():
+            return stack.enter_context(socket.create_connection(server.server_address, PATIENCE))
+
+        first, *_ = [connect() for _ in range(monitoring.MOST)]
+        assert connect().recv(1) == b""
+        first.close()
+
+        def answer():
+            one = connect()
+            one.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+            try:
+                return one.recv(12)
+            except ConnectionError:
+                return b""
+
+        wait_until(lambda: answer() == b"HTTP/1.0 200", "a place that is free again")
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -27,6 +27,9 @@ from scepkit.server.web.health import WATCH_SECONDS, State, States, Word, worst
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
+MOST: Final = 32
+"""The connections to this address at a time; monitoring has one or two."""
+
 _PATTERN: Final = "health-{}.json"
 # Seconds after which a process that has not looked at itself is taken to hang.
 _SILENT: Final = 3 * WATCH_SECONDS
@@ -66,11 +69,38 @@ class _Silent(WSGIRequestHandler):
 
 
 def _server(host: str) -> type[WSGIServer]:
-    class Server(ThreadingMixIn, WSGIServer):
-        daemon_threads = True
+    class Server(_Bounded, WSGIServer):
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
     return Server
+
+
+class _Bounded(ThreadingMixIn):
+    """A thread for each connection, and no more than `MOST` of them: others are closed at once."""
+
+    daemon_threads = True
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        self._places = threading.BoundedSemaphore(MOST)
+        super().__init__(*arguments, **named)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Begin to answer, in a thread of its own, if there is a place."""
+        if not self._places.acquire(blocking=False):
+            self.shutdown_request(request)  # type: ignore[attr-defined] # of the server
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._places.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer, and give the place back."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
 
 
 def _application(
