@@ -57,6 +57,12 @@ _COMMANDS: dict[str, str] = {
     Hint.CHALLENGES: "scep admin challenge list shows them; nothing was changed",
     Hint.SERIAL_NUMBER: "it is hex, as scep admin list shows it",
     Hint.CERTIFICATES: "scep admin list shows them; nothing was changed",
+    Hint.TOKENS: "give its number or its prefix, as scep admin token list shows them; "
+    "nothing was changed",
+    Hint.DELIVERIES: "give more of its characters; scep admin outbox list shows the ids",
+    Hint.CHOSEN_DELIVERIES: "by ID…, or --all for all that were given up",
+    Hint.NDES_ACCOUNT: "scep admin ndes-account list shows them",
+    Hint.KNOWN_NDES_ACCOUNT: "give it another password with --replace",
     Hint.ISSUER: "write SERIAL@CA, with the first digits of the SHA-256 of the CA's public key",
     Hint.OWN_CERTIFICATES: "scep admin list shows its certificates",
     Hint.MAKE_RA: "so it needs an RA: `scep admin ca ra` makes one; or restore ra.pem and "
@@ -78,6 +84,9 @@ _COMMANDS: dict[str, str] = {
     Hint.OCCUPIED: "choose another directory, renew it (scep renew), or replace it with --force",
     Hint.OCCUPIED_BY_KEY: "choose another directory, or replace it with --force",
     Hint.DAMAGED_RECORD: "remove it, and name the server again: scep renew DIR --url URL",
+    Hint.DAMAGED_REQUEST: "remove it, then run scep enroll again",
+    Hint.REQUEST_LOST: "run scep enroll again, with the challenge",
+    Hint.NO_FLEET: "name the directory that was given with --out",
     Hint.TLS_CA_FILE: "name the PEM file of the CA behind the server's TLS certificate "
     "(--tls-ca FILE)",
     Hint.TLS_FAILED: "does the server speak HTTPS at this port? If not, the URL starts with "

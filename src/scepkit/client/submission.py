@@ -31,6 +31,7 @@ from scepkit.client.prepared_request import PreparedRequest
 from scepkit.errors import (
     BadReply,
     FailInfo,
+    Hint,
     RequestRefused,
     StillPending,
     TransportError,
@@ -133,7 +134,7 @@ class Submission:
         if issued is None:
             raise StillPending(
                 "the CA does not say what became of the request",
-                hint="run scep enroll again, with the challenge",
+                hint=Hint.REQUEST_LOST,
             )
         self._folder.install(issued)
         return issued

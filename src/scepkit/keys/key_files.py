@@ -90,7 +90,7 @@ def read_pkcs12(content: bytes, name: Path | str, ask: Callable[[], str]) -> Key
     if count > 1:
         raise SettingsError(
             f"{name} holds {count} private keys: which is the CA's, is for you to say",
-            hint="export that one alone with its certificate, or give --cert and --key",
+            hint="export that one alone with its certificate, or key and certificate as files",
         )
     try:
         found = _open_pkcs12(content, ask)

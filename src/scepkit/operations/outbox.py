@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from scepkit.errors import UsageError
+from scepkit.errors import Hint, UsageError
 from scepkit.store import Delivery, Store
 
 _LEAST = 4  # characters of an id
@@ -28,7 +28,7 @@ def named(store: Store, ids: Iterable[str]) -> list[Delivery]:
             what = "several deliveries begin" if some else "no delivery begins"
             raise UsageError(
                 f"{what} with the id {text!r}",
-                hint=f"give {_LEAST} characters or more; scep admin outbox list shows the ids",
+                hint=Hint.DELIVERIES,
             )
         found[some[0].id] = some[0]
     return [*found.values()]
@@ -50,9 +50,7 @@ def chosen(
         StoreError: the database cannot be read.
     """
     if bool(ids) == every:
-        raise UsageError(
-            "name the deliveries in exactly one way", hint="by ID…, or --all for all dead ones"
-        )
+        raise UsageError("name the deliveries in exactly one way", hint=Hint.CHOSEN_DELIVERIES)
     if ids:
         return named(store, ids)
     return [*store.deliveries(notification=notification, dead=True)]

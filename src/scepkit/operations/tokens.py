@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from scepkit.enrolment.challenges.orders import read_label
-from scepkit.errors import UsageError
+from scepkit.errors import Hint, UsageError
 from scepkit.store import NewToken, Store, Token
 
 _FORM = re.compile(r"(scep_[a-z2-7]{8})_[a-z2-7]{52}")
@@ -142,8 +142,7 @@ def named(store: Store, words: Collection[str]) -> list[Token]:
             # Not the word: somebody may have given the token itself.
             raise UsageError(
                 "there is no such token",
-                hint="give its number or its prefix, as scep admin token list shows them; "
-                "nothing was changed",
+                hint=Hint.TOKENS,
             )
         found[one.id] = one
     return [*found.values()]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from scepkit.errors import UsageError
+from scepkit.errors import Hint, UsageError
 from scepkit.store.audit import AuditAction, AuditEvent
 from scepkit.store.database import Database
 from scepkit.store.prepared import Prepared
@@ -117,13 +117,11 @@ class NDESAccounts(Database):
 
 def _check_new(connection: Connection, name: str) -> None:
     if BY_NAME.first(connection, {"its_name": name}) is not None:
-        raise UsageError(
-            f"there is an NDES account {name!r} already", hint="give it another password: --replace"
-        )
+        raise UsageError(f"there is an NDES account {name!r} already", hint=Hint.KNOWN_NDES_ACCOUNT)
     if connection.execute(COUNT).scalar_one() >= MOST:
         raise UsageError(
             f"there are {MOST} NDES accounts, and no more can be",
-            hint="remove those that nobody needs: scep admin ndes-account list",
+            hint="remove those that nobody needs",
         )
 
 
@@ -134,4 +132,4 @@ def _account(
 
 
 def _unknown(name: str) -> UsageError:
-    return UsageError(f"there is no NDES account {name!r}", hint="see scep admin ndes-account list")
+    return UsageError(f"there is no NDES account {name!r}", hint=Hint.NDES_ACCOUNT)

@@ -40,7 +40,7 @@ def below(root: Path, tell: Callable[[AgentEvent], None]) -> Iterator[Path]:
     if not root.is_dir():
         raise SettingsError(
             f"there is no directory {root}",
-            hint=f"name the one with the directories of scep enroll --out; or set {VARIABLE}",
+            hint=f"name the one with the directories of certificates; or set {VARIABLE}",
         )
 
     def unreadable(error: OSError) -> None:

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from scepkit.errors import SettingsError
+from scepkit.errors import Hint, SettingsError
 from scepkit.keys.files import read_file, refusals, write_file
 
 PLAN = "fleet.json"
@@ -39,7 +39,7 @@ class Plan:
         if not path.exists():
             raise SettingsError(
                 f"there is no fleet in {directory}",
-                hint="name the directory that was given with --out",
+                hint=Hint.NO_FLEET,
             )
         with refusals(f"cannot read {path}"):
             text = read_file(path)

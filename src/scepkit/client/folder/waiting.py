@@ -14,7 +14,7 @@ from typing import Self
 
 from scepkit.client import clock, keys
 from scepkit.client.prepared_request import PreparedRequest
-from scepkit.errors import BadRequest, Malformed, SettingsError
+from scepkit.errors import BadRequest, Hint, Malformed, SettingsError
 from scepkit.keys.files import plain_file, write_file
 from scepkit.protocol import csr
 from scepkit.protocol.algorithms import PrivateKey
@@ -94,6 +94,4 @@ def read(path: Path) -> WaitingRequest | None:
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from error
     except (Malformed, BadRequest, ValueError) as error:
-        raise SettingsError(
-            f"{path} is damaged", hint="remove it, then run scep enroll again"
-        ) from error
+        raise SettingsError(f"{path} is damaged", hint=Hint.DAMAGED_REQUEST) from error
