@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import socket
+from contextlib import suppress
 from dataclasses import replace
 
 import structlog
@@ -52,7 +53,8 @@ def work(shared: Shared, listener: socket.socket) -> int:
             raise
     except ScepError as error:
         structlog.get_logger().error("the API cannot start", error=error.message, hint=error.hint)
-        shared.api_fault.write_text(error.message, "utf-8")
+        with suppress(OSError):
+            shared.api_fault.write_text(error.message, "utf-8")
         return 1
     shared.api_fault.unlink(missing_ok=True)
     supervisor.follow(service)
