@@ -90,9 +90,9 @@ def test_no_value_is_in_it(world, use):
     )
 
 
-def windows(world, days):
+def windows(world, number, unit="Days"):
     """Return a request for a validity, as Windows asks for it."""
-    pairs = (("ValidityPeriod", "Days"), ("ValidityPeriodUnits", str(days)))
+    pairs = (("ValidityPeriod", unit), ("ValidityPeriodUnits", str(number)))
     attributes = [
         der.seq(PAIR, der.set_(der.seq(*(der.tlv(0x1E, one.encode("utf-16-be")) for one in pair))))
         for pair in pairs
@@ -108,6 +108,12 @@ def test_a_validity_that_was_asked_for(world, use, mode, days, told):
     """Longer than the profile's it is cut; a shorter one was never more than a wish."""
     use(validity="30d", requested_validity=mode)
     assert decided(world, windows(world, days)) == told
+
+
+def test_more_years_than_there_are(world, use):
+    """They are no wish that was granted, where the CA ends before the profile's validity, too."""
+    use(validity="9999d", requested_validity="shorten")
+    assert decided(world, windows(world, 9999, "Years")) == "ca;attribute=validity"
 
 
 @pytest.mark.parametrize(

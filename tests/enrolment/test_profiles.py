@@ -582,6 +582,7 @@ def pair(name, value):
         ((("ValidityPeriod", "Hours"), ("ValidityPeriodUnits", "5")), 5),
         ((("ValidityPeriodUnits", "2"), ("ValidityPeriod", "Days")), 48),
         ((("ValidityPeriod", "Years"), ("ValidityPeriodUnits", "9")), 365 * 24),
+        ((("ValidityPeriod", "Years"), ("ValidityPeriodUnits", "9999")), 365 * 24),
         ((("ValidityPeriod", "Days"),), 365 * 24),
         ((("ValidityPeriod", "Days"), ("ValidityPeriodUnits", "0")), 365 * 24),
         ((("ValidityPeriod", "Days"), ("ValidityPeriodUnits", "-1")), 365 * 24),

@@ -181,9 +181,9 @@ class Authority:
         now = now.astimezone(UTC)
         # A certificate that outlives its CA, or is older, fails in strict verifiers.
         not_before = max(now - profile.backdate, start)
-        not_after = now + min(profile.validity, end - now)
-        if most is not None:
-            not_after = min(not_after, now + most)
+        # Compared before they are added: a device may ask for more years than there are.
+        longest = profile.validity if most is None else min(profile.validity, most)
+        not_after = now + min(longest, end - now)
         if profile.not_after is not None:
             if profile.not_after <= now:
                 raise SettingsError(

@@ -100,7 +100,7 @@ def _validity(
         if wish is not None and wish > profile.validity:
             yield Notice("validity", _VALIDITY)
         return
-    if wish is not None and profile.shortens and end == after(wish):
+    if wish is not None and profile.shortens and end == after(min(wish, profile.validity)):
         return
     fixed = profile.not_after
     if order.validity is not None and end == after(order.validity):
