@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
@@ -21,6 +21,7 @@ from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.scep.messages import Pending, Success
 
 DAY = timedelta(days=1)
+NEVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 UNKNOWN = ("badRequest", "a RenewalReq has to be signed with a certificate of this CA")
 
 
@@ -150,6 +151,16 @@ def test_validity(world):
     assert isinstance(world.renew(device).rep, Success)
     world.now = end + 3 * DAY
     assert world.renew(device, transaction_id="b").refusal[0] == "badRequest"
+
+
+@pytest.mark.rfc("P-57")
+@pytest.mark.parametrize("grace", [0 * DAY, 30 * DAY], ids=str)
+def test_no_well_defined_end(world, grace):
+    """A factory's certificate that never ends (RFC 5280 section 4.1.2.5) renews with a grace."""
+    factory = keys.certify("Factory CA", keys.rsa_key("factory"), ca=True)
+    device = keys.certify("device", keys.device().key, factory, not_after=NEVER)
+    world.use(renewal=RenewalRules(anchors=(factory.certificate,), grace=grace))
+    assert isinstance(world.renew(device).rep, Success)
 
 
 @pytest.mark.rfc("P-57", "L-14")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from hashlib import sha256
@@ -21,6 +22,8 @@ DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 CA = sha256(b"ca").digest()
 USUAL = RenewalRules()
+FIRST = datetime(1, 1, 1, tzinfo=UTC)
+LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 def row(life=90 * DAY, serial=1, began=None):
@@ -71,6 +74,19 @@ def test_windows_are_where_the_profile_has_them(life, rules, first, last):
     near = (last - first) / 50 + SECOND
     assert first - SECOND <= earliest <= first + near
     assert last - near <= latest <= last + SECOND
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [RenewalRules(window=9 * DAY), RenewalRules(longest=400 * DAY), RenewalRules(spread=400 * DAY)],
+    ids=str,
+)
+def test_a_life_at_either_end_of_time(rules):
+    """A certificate that was imported may begin, or end, at any time that can be written."""
+    for start, end in ((LAST - 90 * DAY, LAST), (FIRST, FIRST + DAY)):
+        imported = replace(row(), not_before=start, not_after=end, issued_at=start)
+        found = renewal_window.usual(imported, rules)
+        assert start <= found.start < found.end <= end
 
 
 def test_what_cannot_be_renewed_has_no_window():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -115,6 +116,18 @@ def test_what_can_be_renewed_is_kept(swept):
         world.now = certificate.not_after + days * DAY
         world.sweep.run()
         assert len([*world.store.certificates()]) == kept
+
+
+def test_what_never_ends_is_never_over(swept):
+    """A certificate that was imported may end with the year 9999; no grace comes after that."""
+    world = swept(renewal_grace_days=180)
+    world.enrol(world.challenge())
+    (certificate,) = world.store.certificates()
+    endless = replace(certificate, not_after=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))
+    for days, is_over in ((179, False), (181, True)):
+        moment = Moment(certificate.not_after + days * DAY, world.home.settings.renewal_graces)
+        assert moment.is_over(certificate) is is_over
+        assert not moment.is_over(endless)
 
 
 def test_what_a_purge_would_delete(swept):

@@ -111,7 +111,8 @@ def _allowed(row: CertificateRow, rules: RenewalRules) -> Window:
     """Return the time in which a certificate can be renewed; empty where there is none."""
     start, end = row.not_before, row.not_after
     if rules.window is not None:
-        start = max(start, end - rules.window)
+        start = end - min(rules.window, end - start)
     if rules.longest is not None:
-        end = min(end, (row.chain_began or row.issued_at) + rules.longest)
+        began = row.chain_began or row.issued_at
+        end = began + min(rules.longest, end - began)
     return Window(start, end)

@@ -43,7 +43,7 @@ class Moment:
 
         One that has ended but still renews is as dangerous in a thief's hands as a valid one.
         """
-        return row.not_after + self.graces.get(row.endpoint, _NONE) < self.now
+        return row.not_after < self.now - self.graces.get(row.endpoint, _NONE)
 
 
 @dataclass(frozen=True, slots=True)
