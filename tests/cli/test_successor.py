@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,17 @@ def test_the_time_is_kept_though_the_renewal_waits(site, scep):
     site.scep.decisions = [grant]
     assert scep("renew", "a", "--force")[0] == 0
     assert record.read(Path("a/enrolment.json")).checked_at == after.checked_at
+    assert asked(site) == 1
+
+
+@pytest.mark.parametrize("option", [[], ["--force"]], ids=["not due", "due"])
+def test_a_time_that_a_wrong_clock_noted(site, scep, option):
+    """It is not past yet: the CA is asked once, and from then on once a day."""
+    Folder(Path("a")).remember(
+        replace(record.read(Path("a/enrolment.json")), checked_at="2099-01-01T00:00:00+00:00")
+    )
+    for _ in range(2):
+        assert lines(scep, *option) == []
     assert asked(site) == 1
 
 
