@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import base64
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp as library
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import der
 import httpd
 import keys
 import responders
@@ -28,6 +30,9 @@ from scepkit.protocol.scep.http import HTTPResponse
 
 OCSP, CRL = "http://ca.example/ocsp", "http://ca.example/ca.crl"
 DAY, NOW = httpd.DAY, httpd.today()
+FIRST = datetime(1, 1, 1, tzinfo=UTC)
+LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+SEQUENCE, SINCE = 0x30, der.tlv(0x18, b"20260101000000Z")
 REVOKED = Revoked(NOW - DAY, Reason.keyCompromise)
 
 
@@ -228,6 +233,60 @@ def test_for_how_long_it_holds(device, ca, later, is_current):
         assert requester.read(response, device, ca, NOW + later) == Plain.GOOD
     else:
         refused(response, device, ca, "not current", NOW + later)
+
+
+def test_until_the_end_of_time(device, ca):
+    """A responder, its certificate and a CRL may say the first and the last time that there is."""
+    asked = requester.ask(device, ca)
+    for by in (None, responders.delegate(not_after=LAST)):
+        endless = responders.answer(asked, signer=by, holds=LAST - NOW + MINUTE)
+        assert requester.read(endless, device, ca, NOW) == Plain.GOOD
+    ever = responders.answer(asked, age=NOW - FIRST, holds=LAST - FIRST)
+    assert requester.read(ever, device, ca, NOW) == Plain.GOOD
+    over = responders.answer(asked, age=NOW - FIRST, holds=DAY)
+    early = responders.answer(asked, age=NOW - LAST, holds=0 * DAY)
+    for response in (over, early, re_signed(early, undated)):
+        refused(response, device, ca, "not current")
+    endless = responders.crl(holds=LAST - NOW + MINUTE)
+    assert crl.read(endless, device, ca, NOW) == Plain.GOOD
+
+
+def re_signed(response, change):
+    """Return a response whose only SingleResponse was changed, as a tree, by the CA itself."""
+    whole = der.parse(response)
+    octets = whole[1][0][1]
+    data, algorithm, _ = der.parse(octets.content).children
+    single = next(one for one in data.children if one.tag == SEQUENCE)[0]
+    change(single)
+    signature = httpd.ca().key.sign(data.der(), padding.PKCS1v15(), hashes.SHA256())
+    octets.content = der.seq(data.der(), algorithm.der(), der.bits(signature))
+    return whole.der()
+
+
+def undated(single):
+    del single.children[3:]
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        der.tlv(0xA1),
+        der.tlv(0xA1, SINCE, der.tlv(0xA0)),
+        der.tlv(0xA1, SINCE, der.tlv(0xA0, 2 * der.tlv(0x0A, b"\1"))),
+        der.tlv(0xA1, SINCE, der.tlv(0xA2)),
+        der.tlv(0xA1, der.NULL),
+        der.tlv(0xA3, SINCE),
+    ],
+)
+def test_a_status_that_is_none(device, ca, status):
+    """Signed by the CA, and not made like a RevokedInfo (RFC 6960 section 4.2.1)."""
+    good = responders.answer(requester.ask(device, ca))
+
+    def change(single):
+        single.children[1] = der.parse(status)
+
+    with pytest.raises(Malformed):
+        requester.read(re_signed(good, change), device, ca, NOW)
 
 
 @pytest.mark.parametrize("status", ErrorStatus)

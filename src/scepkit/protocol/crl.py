@@ -85,7 +85,7 @@ def read(content: bytes, certificate: Certificate, issuer: Certificate, now: dat
     if not is_signed(issuer, found):
         raise BadReply("the CRL is not signed by the certificate's issuer")
     until = found.next_update_utc
-    if until is None or not found.last_update_utc - SKEW <= now <= until + SKEW:
+    if until is None or not (found.last_update_utc <= now + SKEW and now - SKEW <= until):
         raise BadReply("the CRL is not current", hint="check this machine's clock")
     try:
         _check_extensions(found.extensions, certificate.extensions.crl_places)

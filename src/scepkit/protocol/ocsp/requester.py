@@ -222,7 +222,7 @@ def _signers(basic: _Basic, issuer: Certificate, now: datetime) -> Iterator[Cert
     yield issuer
     for one in dated(basic.certificates):
         start, end = one.validity
-        if start - SKEW <= now <= end and _is_responder(one) and chain.issued(issuer, one):
+        if start <= now + SKEW and now <= end and _is_responder(one) and chain.issued(issuer, one):
             yield one
 
 
@@ -237,8 +237,12 @@ def _is_responder(one: Certificate) -> bool:
 
 
 def _is_current(one: _Single, now: datetime) -> bool:
-    until = one.next_update or one.this_update + _UNDATED
-    return one.this_update - SKEW <= now <= until + SKEW
+    # Nothing is added to the responder's times: they may be the last that there are.
+    if one.next_update is None:
+        is_over = one.this_update < now - SKEW - _UNDATED
+    else:
+        is_over = one.next_update < now - SKEW
+    return one.this_update <= now + SKEW and not is_over
 
 
 def _status(status: bytes) -> Status:
@@ -247,9 +251,12 @@ def _status(status: bytes) -> Status:
             return Plain.GOOD
         case tag if tag == _UNKNOWN:
             return Plain.UNKNOWN
-    at, *rest = ber.parts(status, _REVOKED, "certStatus")
-    reason = _UNSPECIFIED
-    if rest:
-        (code,) = ber.parts(rest[0], _TAGGED_0, "revocationReason")
-        reason = int.from_bytes(ber.content(code, _ENUMERATED, "revocationReason"), "big")
-    return Revoked(_moment(at), reason)
+    try:
+        at, *rest = ber.parts(status, _REVOKED, "certStatus")
+        reason = _UNSPECIFIED
+        if rest:
+            (code,) = ber.parts(rest[0], _TAGGED_0, "revocationReason")
+            reason = int.from_bytes(ber.content(code, _ENUMERATED, "revocationReason"), "big")
+        return Revoked(_moment(at), reason)
+    except ValueError as error:
+        raise Malformed("this cannot be read as an OCSP response: parts are missing") from error
