@@ -375,6 +375,16 @@ def test_half_a_row_is_cut_off(tmp_path, torn):
     assert read_results(tmp_path)["dev2"].reason == 'a "reason", with [2J'
 
 
+def test_of_a_long_reason_the_beginning_is_kept(tmp_path):
+    """A field that no reader of CSV takes would be the end of the whole file."""
+    results = ResultFile(tmp_path)
+    results.add(enroller.Result("dev1", State.FAILED, reason="x" * 200_000))
+    results.close()
+    ResultFile(tmp_path).close()
+    (found,) = read_results(tmp_path).values()
+    assert set(found.reason) == {"x"}
+
+
 def test_a_password_that_was_half_written_is_no_password(tmp_path):
     one = Bundles(tmp_path)
     first = one._password("dev1")

@@ -169,6 +169,33 @@ def test_a_redirect_stays_with_http(serve, transport, place, match):
         transport.send(site.url, CAPS)
 
 
+@pytest.mark.parametrize(
+    ("place", "request_"),
+    [
+        (f"ftp://x/{'y' * 60_000}", CAPS),
+        (f"http://x/{'y' * 60_000}", MESSAGE),
+        (f"http://{'y' * 60_000}/", CAPS),
+    ],
+)
+def test_an_error_repeats_the_beginning_of_a_long_redirect(serve, transport, place, request_):
+    site = serve()
+    for operation in (Operation.GET_CA_CAPS, Operation.PKI_OPERATION):
+        site.next(operation, redirect(place))
+    with pytest.raises(TransportError) as caught:
+        transport.send(site.url, request_)
+    assert len(caught.value.message) < 1000
+    assert len(caught.value.hint) < 1000
+
+
+def test_an_error_repeats_the_beginning_of_what_is_no_http(transport):
+    with (
+        Hostile(lambda connection, _pause: connection.sendall(b"y" * 60_000 + b"\r\n")) as server,
+        pytest.raises(TransportError, match="broke off") as caught,
+    ):
+        transport.send(server.url, CAPS)
+    assert len(caught.value.message) < 1000
+
+
 def test_a_proxy_of_the_environment_is_used(serve, transport, monkeypatch):
     site = serve()
     monkeypatch.setenv("http_proxy", site.origin)

@@ -34,6 +34,8 @@ CHUNK = 64 * 1024
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SAME_METHOD = frozenset({307, 308})
+# Characters of a peer's words in an error, which is printed and kept.
+_LONGEST_WORDS = 500
 
 
 def target(url: str, request: HTTPRequest) -> str:
@@ -83,7 +85,7 @@ def redirect(url: str, request: HTTPRequest, answer: HTTPResponse) -> str | None
         parts = urlsplit(following)
     except ValueError as error:
         raise TransportError("the server redirects to what is no URL", status=status) from error
-    place = f"{parts.scheme}://{parts.netloc}{parts.path}"
+    place = short(f"{parts.scheme}://{parts.netloc}{parts.path}")
     if request.method != "GET" and status not in _SAME_METHOD:
         raise TransportError(
             "the server redirects a POST, which is not followed",
@@ -215,7 +217,7 @@ def too_slow(url: str, timeout: float, *, has_begun: bool) -> TransportError:
 def unknown_host(url: str) -> TransportError:
     """Return the error for a host name without an address."""
     return TransportError(
-        f"the host name {urlsplit(url).hostname} is not known",
+        f"the host name {short(urlsplit(url).hostname or '')} is not known",
         hint="check the URL, and the DNS of this machine",
     )
 
@@ -253,12 +255,12 @@ def tls_failed(url: str, error: object) -> TransportError:
     """
     if isinstance(error, ssl.SSLCertVerificationError):
         return TransportError(
-            f"the TLS certificate of {host(url)} is not trusted: {error.verify_message}",
+            f"the TLS certificate of {host(url)} is not trusted: {short(error.verify_message)}",
             hint=Hint.UNTRUSTED_TLS,
         )
     reason = (isinstance(error, ssl.SSLError) and error.reason) or str(error)
     return TransportError(
-        f"TLS with {host(url)} failed: {reason.replace('_', ' ').lower()}",
+        f"TLS with {host(url)} failed: {short(reason).replace('_', ' ').lower()}",
         hint=Hint.TLS_FAILED,
     )
 
@@ -272,15 +274,20 @@ def broke_off(url: str, error: BaseException) -> TransportError:
 
 
 def host(url: str) -> str:
-    """Return host and port of a URL, without a password."""
-    return urlsplit(url).netloc.rpartition("@")[2]
+    """Return host and port of a URL, without a password; a redirect may have named them."""
+    return short(urlsplit(url).netloc.rpartition("@")[2])
 
 
 def words(error: BaseException) -> str:
     """Return the operating system's own words, rather than those of each layer above it."""
     error = source(error)
     said = (isinstance(error, OSError) and error.strerror) or str(error)
-    return " ".join(said.split()) or type(error).__name__
+    return short(" ".join(said.split())) or type(error).__name__
+
+
+def short(text: str) -> str:
+    """Return the words of a peer, the beginning of long ones."""
+    return text if len(text) <= _LONGEST_WORDS else f"{text[:_LONGEST_WORDS]}…"
 
 
 def source(error: BaseException) -> BaseException:

@@ -27,6 +27,7 @@ _NAME = re.compile(r"[a-z0-9-]{1,32}", re.IGNORECASE)
 _DEFAULT = "default"
 
 _NOT_FOUND = 404
+_LONGEST_TYPE = 100  # characters of a media type that an error repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +150,9 @@ def _once(
 
     def read(response: HTTPResponse) -> cmp.RevocationResponse:
         if response.content_type != cmp.MEDIA_TYPE:
+            kind = response.content_type[:_LONGEST_TYPE] or "something"
             raise TransportError(
-                f"the server answered with {response.content_type or 'something'}, not with CMP",
+                f"the server answered with {kind}, not with CMP",
                 status=response.status,
                 hint=Hint.CMP_URL,
             )

@@ -231,6 +231,23 @@ def test_a_damaged_state_is_set_aside(site, enrolled, look, told):
     assert json.loads((folder.path / state_file.NAME).read_text())["standing"] == "valid"
 
 
+def test_a_long_redirect_does_not_damage_the_state(site, enrolled, look, time, told, tmp_path):
+    """Nor does a failure that is noted run the hook again, or end the pauses."""
+    folder = enrolled(site)
+    log = tmp_path / "log"
+    (tmp_path / "hook").write_text(f"#!/bin/sh\necho ran >>{log}\n")
+    (tmp_path / "hook").chmod(0o755)
+    time.jump(days=22)
+    place = "ftp://x/" + "é" * 20_000
+    for operation in Operation:
+        site.next(operation, *[HTTPResponse(302, b"", headers={"Location": place})] * 9)
+    seen = [look(folder, hooks=((str(tmp_path / "hook"),),)) for _ in range(3)]
+    assert [one.state.failures for one in seen] == [1, 1, 1]
+    assert "redirects to ftp://x/" in seen[-1].state.said
+    assert events.StateDamaged not in kinds(told)
+    assert log.read_text() == "ran\n"
+
+
 def test_a_state_that_cannot_be_written_is_said_and_remembered(
     serve, enrolled, look, time, told, monkeypatch
 ):

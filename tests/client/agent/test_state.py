@@ -32,6 +32,20 @@ def test_failures_are_a_number_that_can_be(failures):
         assert 0 <= number <= 10**6
 
 
+@pytest.mark.parametrize("one", ["x", "\0", "é", "\U0001f511", "\udcff"])
+def test_whatever_was_said_the_file_can_be_read_again(one):
+    said = one * 100_000
+    hook = HookState(said, said, said=said, output=(said,) * 1000)
+    long = State(said=said, certificate=said, next=said, explanation=said, hook=hook)
+    content = state.text(long).encode()
+    assert len(content) <= state.MAX_SIZE
+    found = state.parse(content)
+    assert said.startswith(found.said)
+    assert len(found.said) > 200
+    assert len(found.hook.output) == state.MOST_LINES
+    assert state.text(found).encode() == content
+
+
 anything = st.one_of(
     st.none(),
     st.booleans(),

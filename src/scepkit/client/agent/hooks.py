@@ -19,11 +19,12 @@ from datetime import timedelta
 from pathlib import Path
 
 from scepkit.client.agent.settings import Command
+from scepkit.client.agent.state import MOST_LINES
 from scepkit.client.folder import Folder, place
 from scepkit.errors import SettingsError
 from scepkit.protocol.certificate import Certificate, show_serial
 
-_LINES, _KEPT = 10, 4096
+_KEPT = 4096  # octets of its output
 _TICK = 0.1  # seconds between two looks whether it has ended
 _GRACE = 2.0  # seconds from SIGTERM to SIGKILL
 
@@ -155,7 +156,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 def _lines(output: bytes) -> tuple[str, ...]:
     text = output.decode("utf-8", "replace")
-    return tuple(line for line in text.splitlines() if line.strip())[-_LINES:]
+    return tuple(line for line in text.splitlines() if line.strip())[-MOST_LINES:]
 
 
 def _check_program(path: Path) -> None:

@@ -11,6 +11,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import accumulate, takewhile
 from typing import Any
 
 from scepkit.client.agent import schedule
@@ -21,6 +22,15 @@ from scepkit.errors import (
     StillPending,
     TransportError,
 )
+
+MAX_SIZE = 64 * 1024
+"""Octets of a state as JSON: what is written has no more, so that it can be read."""
+
+MOST_LINES = 10
+"""Lines of a hook's output that are kept."""
+
+_LONGEST_TEXT = 3000
+"""Octets of each text in it: a server, a hook or an older file may say anything."""
 
 _MOST_FAILURES = 1_000_000
 
@@ -176,8 +186,20 @@ def parse(content: bytes) -> State:
 
 
 def text(state: State) -> str:
-    """Return a state as JSON."""
-    return json.dumps(asdict(state), indent=2, default=_text) + "\n"
+    """Return a state as JSON, in ASCII and no longer than MAX_SIZE: long texts are cut."""
+    return json.dumps(_cut(asdict(state)), indent=2, default=_text) + "\n"
+
+
+def _cut(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _cut(one) for name, one in value.items()}
+        case tuple():
+            return tuple(map(_cut, value[-MOST_LINES:]))
+        case str() if len(json.dumps(value)) > _LONGEST_TEXT:
+            sizes = accumulate(len(json.dumps(one)) - 2 for one in value)
+            return value[: sum(1 for _ in takewhile(_LONGEST_TEXT.__ge__, sizes))]
+    return value
 
 
 def _text(value: object) -> str:

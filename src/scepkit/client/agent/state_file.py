@@ -20,7 +20,6 @@ NAME, DAMAGED = "agent.json", "agent.json.damaged"
 
 # The output of a hook may say anything.
 _MODE = 0o600
-_MAX_SIZE = 64 * 1024
 
 
 def seen(directory: Path) -> State:
@@ -114,7 +113,7 @@ def _read(directory: Path) -> State:
     path = directory / NAME
     try:
         with plain_file(path) as file:
-            content = file.read(_MAX_SIZE)
+            content = file.read(state.MAX_SIZE)
     except FileNotFoundError:
         return State()
     except OSError as error:

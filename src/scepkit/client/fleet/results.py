@@ -25,6 +25,8 @@ RESULTS = "results.csv"
 
 _COLUMNS = ("name", "state", "serial", "not_after", "transactionID", "failInfo", "reason")
 _MODE = 0o644
+# Characters: more than any failInfoText has, and less than readers of CSV take.
+_LONGEST_REASON = 5000
 
 
 class State(StrEnum):
@@ -104,7 +106,7 @@ class Result:
             self.transaction_id,
             self.fail_info,
             # What a peer says must not move the cursor of whoever looks at the file.
-            "".join(c if c.isprintable() else " " for c in self.reason),
+            "".join(c if c.isprintable() else " " for c in self.reason[:_LONGEST_REASON]),
         )
 
 
