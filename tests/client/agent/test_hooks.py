@@ -173,6 +173,51 @@ def test_a_program_that_others_can_write_is_not_run(script):
     assert "others can write" in hooks.run(command, dict(os.environ), MINUTE).said
 
 
+@pytest.fixture
+def places(tmp_path):
+    """A program `real/deploy`, links to it, and links to the directory with those."""
+    for name in ("real", "links", "more"):
+        (tmp_path / name).mkdir()
+    program = tmp_path / "real/deploy"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    (tmp_path / "links/deploy").symlink_to("../real/deploy")
+    (tmp_path / "more/links").symlink_to(tmp_path / "links")
+    (tmp_path / "all").symlink_to("more/links")
+    return tmp_path
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o1777])
+@pytest.mark.parametrize("exposed", ["real", "links", "more"])
+def test_a_program_that_others_can_replace_is_not_run(places, exposed, mode):
+    command = (str(places / "all/deploy"),)
+    assert hooks.run(command, dict(os.environ), MINUTE) is None
+    (places / exposed).chmod(mode)
+    said = hooks.run(command, dict(os.environ), MINUTE).said
+    assert f"others can write to {places / exposed}, and replace" in said
+    is_shared = mode == 0o1777
+    assert ("move it to a directory" in said) is is_shared
+    assert (f"chmod go-w {places / exposed}" in said) is not is_shared
+    (places / exposed).chmod(0o755)
+    assert hooks.run(command, dict(os.environ), MINUTE) is None
+
+
+def test_a_directory_above_may_be_shared_if_each_has_his_own_there(places):
+    """As /tmp is."""
+    command = (str(places / "real/deploy"),)
+    places.chmod(0o1777)
+    assert hooks.run(command, dict(os.environ), MINUTE) is None
+    places.chmod(0o777)
+    assert "others can write to" in hooks.run(command, dict(os.environ), MINUTE).said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives directories away")
+def test_a_program_in_a_directory_of_somebody_else_is_not_run(places):
+    os.chown(places / "links", 65534, 65534)
+    said = hooks.run((str(places / "all/deploy"),), dict(os.environ), MINUTE).said
+    assert f"others can write to {places / 'links'}" in said
+
+
 def test_a_hook_that_deletes_its_certificate(site, enrolled, look, time, told, script):
     folder = enrolled(site)
     hook = script('rm "$SCEP_CERT"')

@@ -66,6 +66,8 @@ def environment(folder: Folder, certificate: Certificate) -> dict[str, str]:
 def run(command: Command, variables: Mapping[str, str], limit: timedelta) -> HookFailure | None:
     """Run a hook to its end; return why it failed, None if it did not.
 
+    A program that others can write or replace is not run: it would have the agent's rights.
+
     Args:
         command: its words.
         variables: its whole environment.
@@ -75,7 +77,7 @@ def run(command: Command, variables: Mapping[str, str], limit: timedelta) -> Hoo
     if program is None:
         return HookFailure(f"there is no program {command[0]}, or it cannot be run")
     try:
-        _check_program(Path(program))
+        place.check_program(Path(program))
         process = subprocess.Popen(  # noqa: S603 - its words are the operator's
             command,
             executable=program,
@@ -87,7 +89,7 @@ def run(command: Command, variables: Mapping[str, str], limit: timedelta) -> Hoo
             bufsize=0,
         )
     except SettingsError as error:
-        return HookFailure(error.message)
+        return HookFailure(f"{error.message}: {error.hint}")
     except OSError as error:
         return HookFailure(f"cannot run {command[0]}: {error.strerror}")
     try:
@@ -157,16 +159,3 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 def _lines(output: bytes) -> tuple[str, ...]:
     text = output.decode("utf-8", "replace")
     return tuple(line for line in text.splitlines() if line.strip())[-MOST_LINES:]
-
-
-def _check_program(path: Path) -> None:
-    """Refuse a program that others can replace: it would run with the agent's rights.
-
-    Raises:
-        SettingsError: they can, or there is no such file.
-    """
-    try:
-        found = path.resolve(strict=True)
-        place.check_owner(found, found.stat())
-    except OSError as error:
-        raise SettingsError(f"cannot use {path}: {error.strerror}") from error

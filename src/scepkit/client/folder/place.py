@@ -24,6 +24,7 @@ from scepkit.keys.files import make_directory, refusals
 
 _ELSEWHERE = "choose another directory, one that this user may write to"
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_MOST_LINKS = 40
 
 
 def check_files(paths: Iterable[Path]) -> None:
@@ -186,11 +187,55 @@ def check_above(path: Path) -> None:
         raise _exposed(exposed, f"others can write to {exposed}, and replace {path}")
 
 
+def check_program(path: Path) -> None:
+    """Refuse a program that somebody else than this user and root can write or replace.
+
+    Neither in its place, nor in that of a symbolic link on the way to it.
+
+    Args:
+        path: the program.
+
+    Raises:
+        OSError: the file system refuses.
+        SettingsError: somebody can.
+    """
+    *links, program = _way(path)
+    for one in (*links, program):
+        check_above(one)
+    check_owner(program, program.stat())
+
+
+def _way(path: Path) -> Iterator[Path]:
+    """Yield the links on the way to a file, and then the file; no link leads to a place of these.
+
+    Raises:
+        OSError: the file system refuses, or links lead to each other.
+    """
+    here, left, links = Path("/"), [*reversed(path.absolute().parts)], 0
+    while left:
+        name = left.pop()
+        found = here.parent if name == ".." else here / name
+        if not found.is_symlink():
+            here = found
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+        yield found
+        # The "/" of an absolute one leads back to the root.
+        left += reversed(found.readlink().parts)
+    yield here
+
+
 def _exposed(path: Path, what: str) -> SettingsError:
     me, name = os.geteuid(), shlex.quote(str(path))
+    hint = f"look whether it says what it should, then chown {me} {name} && chmod go-w {name}"
+    with suppress(OSError):
+        if path.stat().st_mode & stat.S_ISVTX:
+            # Such as /tmp, which is everybody's.
+            hint = "move it to a directory that only this user can write to"
     return SettingsError(
-        f"{what}, and what it says would be done with this user's rights",
-        hint=f"look whether it says what it should, then chown {me} {name} && chmod go-w {name}",
+        f"{what}, and what it says would be done with this user's rights", hint=hint
     )
 
 
