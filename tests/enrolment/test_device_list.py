@@ -15,7 +15,13 @@ import keys
 from enrolment import devices
 from enrolment.world import NAME
 from scepkit.enrolment.challenges import REFUSED, NoChallenge
-from scepkit.enrolment.challenges.devices import DeviceList, ListedKeys, Narrowed, mac_address
+from scepkit.enrolment.challenges.devices import (
+    DeviceList,
+    ListedKeys,
+    Narrowed,
+    mac_address,
+    serial_number,
+)
 from scepkit.enrolment.challenges.selection import ANY, Selected, Selection
 from scepkit.errors import BadRequest, UsageError
 from scepkit.operations import device_list
@@ -148,6 +154,8 @@ def test_a_renewal_is_not_held_to_the_list(world):
         ("mac", {"subject": "serialNumber=00:11:22:aa:bb:cc,CN=001122aabbcc"}, True),
         ("mac", {"subject": "serialNumber=00:11:22:aa:bb:cd,CN=001122aabbcc"}, False),
         ("mac", {"subject": "O=001122aabbcc"}, False),
+        ("hostname", {"subject": "CN=host.example\u2003"}, False),
+        ("hostname", {"subject": "CN=host.example."}, True),
         ("mac", {"subject": "CN=001122aabbccdd"}, False),
         ("hostname", {"subject": "CN=Host.example"}, True),
         ("hostname", {"subject": "CN=x", "sans": ["dns:host.EXAMPLE"]}, True),
@@ -162,6 +170,15 @@ def test_what_of_a_request_is_compared(world, column, how, is_there):
     with held as refused:
         listed(world, column).check(devices.request(**how))
     assert is_there or refused.value.text == REFUSED
+
+
+def test_a_letter_that_folds_into_ascii_is_another_one(world):
+    """The Kelvin sign is no K, and would be in the certificate."""
+    on_list(world, NewDevice(hostname="kiosk.example"))
+    listed(world, "hostname").check(devices.request(subject="CN=Kiosk.example"))
+    with pytest.raises(BadRequest):
+        listed(world, "hostname").check(devices.request(subject="CN=\u212aiosk.example"))
+    assert serial_number("\u212a1") != serial_number("K1")
 
 
 # --- the file -------------------------------------------------------------------------------------

@@ -380,6 +380,19 @@ def test_a_host_below_a_suffix(world, profile, uri):
     assert names(enrol(world, sans=[x509.UniformResourceIdentifier(uri)])) == [uri]
 
 
+@pytest.mark.parametrize("domain", ["bank.example", "BANK.Example", "ban\u212a.example"])
+def test_a_letter_that_folds_into_ascii_is_another_one(world, profile, domain):
+    """The Kelvin sign is no K, whatever Unicode says."""
+    profile(names={"upn": {"suffixes": ["bank.example"]}}, identity=True)
+    name = f"upn:admin@{domain}"
+    secret = world.challenge(subject="CN=admin", sans=(name,))
+    reply = world.enrol(secret, subject="CN=admin", sans=[name])
+    if domain.isascii():
+        assert reply.certificate
+    else:
+        assert "names.upn.suffixes" in reply.refusal[1]
+
+
 @given(st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=20))
 @example("x,O=evil")
 @example("x+O=evil")

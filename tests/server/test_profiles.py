@@ -123,6 +123,7 @@ def test_a_profile_survives_the_way_to_a_worker(load):
         ("[profile.a.names]\ndns.networks = ['10.0.0.0/8']", "networks are for ip", 1),
         ("[profile.a.names]\nip.wildcards = true", "wildcards are for dns", 1),
         ("[profile.a.names]\ndns.suffixes = ['a b']", "'a b' is no domain", 2),
+        ("[profile.a.names]\nupn.suffixes = ['ban\u212a.example']", "is no domain", 2),
         ("[profile.a.names]\ndns.min = 2\ndns.max = 1", "dns has a max below its min", 1),
         ("[profile.a.names]\nkinds = ['ip']\ndns.min = 1", "dns is not among the kinds", 1),
         ("[profile.a]\ncopied_extensions = ['2.5.29.19']", "basicConstraints is never", 2),

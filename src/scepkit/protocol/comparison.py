@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadRequest, Malformed
+from scepkit.protocol.asn1 import strings
 from scepkit.protocol.asn1.strings import Undecodable
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
@@ -154,7 +155,7 @@ def _names(asked: Iterable[GeneralName], got: Iterable[GeneralName], subject: Na
     wanted, had = list(map(str, asked)), list(map(str, got))
     # RFC 5280 section 4.1.2.6: an address in the subject has to be there as well.
     of_subject = {
-        f"email:{attribute.text().lower()}"
+        f"email:{strings.lower(attribute.text())}"
         for rdn in subject.rdns
         for attribute in rdn
         if attribute.oid is not None and attribute.oid.dotted_string == _EMAIL

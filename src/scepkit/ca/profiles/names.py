@@ -15,7 +15,7 @@ from scepkit.ca.profiles.patterns import Pattern
 from scepkit.ca.profiles.templates import Template, Values
 from scepkit.ca.subject_rules import EMAIL_ADDRESS, email_addresses
 from scepkit.errors import WELL_FORMED, BadRequest, Malformed
-from scepkit.protocol.asn1 import der
+from scepkit.protocol.asn1 import der, strings
 from scepkit.protocol.asn1.strings import Undecodable
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.general_name import GeneralName
@@ -265,7 +265,7 @@ def _text(kind: str, name: GeneralName) -> str:
     if kind in ("ip", "dir"):
         return str(name).removeprefix(f"{kind}:")
     text = name.string
-    return text.lower() if kind == "dns" else text
+    return strings.lower(text) if kind == "dns" else text
 
 
 def _domain(kind: str, text: str) -> str:
@@ -280,7 +280,7 @@ def _domain(kind: str, text: str) -> str:
 
 
 def _is_below(domain: str, suffixes: tuple[str, ...]) -> bool:
-    domain = f".{domain.lower().rstrip('.')}"
+    domain = f".{strings.lower(domain).rstrip('.')}"
     return any(domain.endswith(f".{suffix}") for suffix in suffixes)
 
 

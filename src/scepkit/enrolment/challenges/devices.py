@@ -36,18 +36,18 @@ def mac_address(text: str) -> str | None:
     Args:
         text: with `:`, `-`, `.` or blanks between the digits, or without.
     """
-    digits = _SEPARATORS.sub("", text.strip()).lower()
+    digits = strings.lower(_SEPARATORS.sub("", text))
     return digits if _MAC.fullmatch(digits) else None
 
 
 def serial_number(text: str) -> str:
-    """Return a serial number as lists have it."""
-    return text.strip().lower()
+    """Return a serial number as lists have it: ASCII letters, and no others, in lower case."""
+    return strings.lower(text.strip(" "))
 
 
 def host_name(text: str) -> str:
-    """Return a host name as lists have it."""
-    return text.strip().lower().removesuffix(".")
+    """Return a host name as lists have it, likewise."""
+    return strings.lower(text.strip(" ")).removesuffix(".")
 
 
 @dataclass(frozen=True, slots=True)

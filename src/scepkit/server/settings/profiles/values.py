@@ -26,7 +26,7 @@ from scepkit.ca.profiles.patterns import Pattern
 from scepkit.ca.profiles.templates import Template
 from scepkit.errors import SettingsError
 from scepkit.protocol import name_attributes
-from scepkit.protocol.asn1 import der
+from scepkit.protocol.asn1 import der, strings
 from scepkit.protocol.asn1.ber import object_identifier
 from scepkit.protocol.extensions import PURPOSES
 
@@ -191,7 +191,7 @@ AttributeName: TypeAlias = Annotated[str, AfterValidator(label)]
 
 
 def _suffix(text: str) -> str:
-    plain = text.lower().strip(".")
+    plain = strings.lower(text).strip(".")
     if not plain.isascii() or not all(plain.split(".")) or not _DOMAIN.isdisjoint(plain):
         raise ValueError(f"{text!r} is no domain, such as example.com")
     return plain
