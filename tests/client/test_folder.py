@@ -18,7 +18,7 @@ import httpd
 import keys
 from pair import _Public
 from scepkit.client import rollover
-from scepkit.client.folder import Folder
+from scepkit.client.folder import Folder, place
 from scepkit.client.folder.record import Record
 from scepkit.errors import Hint, SettingsError
 from scepkit.keys import files
@@ -42,6 +42,17 @@ def fill(path, which="old", **how):
     folder.begin(keys.rsa_key(which))
     folder.install(issued(keys.rsa_key(which), **how))
     return folder
+
+
+@pytest.mark.parametrize("name", ["ca-key.pem", "scep.toml", "scep.db", "challenge.key"])
+def test_the_directory_of_a_server_is_left_alone(tmp_path, name):
+    """It has a ca.pem as well, which would be overwritten, and the server would not start again."""
+    (tmp_path / name).touch()
+    with pytest.raises(SettingsError, match="is the directory of a SCEP server"):
+        fill(tmp_path)
+    with pytest.raises(SettingsError, match="is the directory of a SCEP server"):
+        place.check_makeable(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {name}
 
 
 def content(path):

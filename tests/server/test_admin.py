@@ -105,6 +105,15 @@ def test_no_server_there(tmp_path, scep, command):
         assert (status, out) == (2, "")
         assert err.splitlines()[0] == f"error: {path} holds no SCEP server"
     assert list(tmp_path.iterdir()) == []
+    # That of a device has a ca.pem, too.
+    device = {"ca.pem", "cert.pem", "chain.pem", "enrolment.json", "key.pem"}
+    (tmp_path / "device").mkdir()
+    for name in device:
+        (tmp_path / "device" / name).touch()
+    status, out, err = scep("admin", *command, "--dir", tmp_path / "device")
+    assert (status, out) == (2, "")
+    assert err.splitlines()[0] == f"error: {tmp_path / 'device'} holds no SCEP server"
+    assert {path.name for path in (tmp_path / "device").iterdir()} == device
     (tmp_path / "file").touch()
     status, out, err = scep("admin", *command, "--dir", tmp_path / "file")
     assert (status, out) == (2, "")

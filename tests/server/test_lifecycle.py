@@ -236,6 +236,17 @@ def test_a_directory_of_somebody_else(tmp_path, refused):
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
+@pytest.mark.parametrize("name", ["enrolment.json", "cert.pem"])
+def test_the_directory_of_a_device(tmp_path, refused, name):
+    """It has a ca.pem, as that of a server has."""
+    (tmp_path / name).touch()
+    (tmp_path / "ca.pem").touch()
+    message, hint = refused("--dir", tmp_path)
+    assert message == f"{tmp_path} is not empty and holds no SCEP server: {name}"
+    assert hint == "choose an empty or new directory with --dir"
+    assert {path.name for path in tmp_path.iterdir()} == {"ca.pem", name}
+
+
 def test_a_directory_below_a_file(tmp_path, refused):
     """A path that goes through a file."""
     (tmp_path / "file").touch()

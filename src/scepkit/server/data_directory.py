@@ -303,7 +303,7 @@ def open_records(
     Raises:
         SettingsError: there is none, or something in it cannot be used.
     """
-    if not paths.exists(directory):
+    if not paths.exists(directory) or first_start.is_of_device(directory):
         first_start.check_path(directory)
         if paths.has_request(directory):
             paths.require(directory)

@@ -29,6 +29,23 @@ _OURS = frozenset(
 )
 
 
+# What the directory of a device has, and its ca.pem says of no CA.
+_OF_DEVICE = ("enrolment.json", "cert.pem")
+
+
+def is_of_device(directory: Path) -> bool:
+    """Say whether a directory is that of a device, which has a ca.pem as well, and no server's.
+
+    Raises:
+        SettingsError: the directory cannot be searched.
+    """
+    ours = (server_settings.FILE, CHALLENGE_KEY, HAS_DATABASE, paths.CA_KEY)
+    with refusals(f"cannot look into {directory}"):
+        if any((directory / name).exists() for name in ours):
+            return False
+        return any((directory / name).exists() for name in _OF_DEVICE)
+
+
 def check_path(directory: Path) -> None:
     """Refuse a data directory whose place is taken by something else.
 
@@ -49,7 +66,7 @@ def make(directory: Path) -> bool:
     """
     check_path(directory)
     permissions.check_directory(directory)
-    if not paths.exists(directory):
+    if not paths.exists(directory) or is_of_device(directory):
         _refuse_foreign(directory)
         with refusals(f"cannot make {directory}"):
             make_directory(directory, to_owner=True)

@@ -26,6 +26,9 @@ _ELSEWHERE = "choose another directory, one that this user may write to"
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _MOST_LINKS = 40
 
+# What a server has in its directory. A device's has a ca.pem as well, and would overwrite the CA's.
+_OF_SERVER = ("scep.toml", "ca-key.pem", "challenge.key", "scep.db")
+
 
 def check_files(paths: Iterable[Path]) -> None:
     """Refuse anything in the place of a file that is no plain file.
@@ -42,15 +45,20 @@ def check_files(paths: Iterable[Path]) -> None:
 
 
 def check_directory(path: Path, *, inner: bool) -> None:
-    """Refuse a symbolic link in place of the directory that is not to be followed.
+    """Refuse a server's directory, and a symbolic link that is not to be followed.
 
     Args:
         path: the directory.
         inner: whether it is the one inside of a device's directory.
 
     Raises:
-        SettingsError: it is another user's, or leads to no directory; or it cannot be looked at.
+        SettingsError: it is a server's; or the link is another user's, or leads to no directory; or
+            it cannot be looked at.
     """
+    if any(_look(path / name) is not None for name in _OF_SERVER):
+        raise SettingsError(
+            f"{path} is the directory of a SCEP server", hint="choose another directory"
+        )
     found = _look(path)
     if found is None or not stat.S_ISLNK(found.st_mode):
         return
