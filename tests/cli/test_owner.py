@@ -251,3 +251,23 @@ def test_a_device_s_key_stays_root_s(place):
     files.make_directory(above / "device")
     files.write_file(above / "device/key.pem", b"secret", mode=0o600)
     assert owners(above / "device") == {0}
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_a_directory_that_can_be_read_but_not_written(commands, home, place, mine):
+    """The hint is about that one, and not about the one above."""
+    closed = place / "closed"
+    closed.mkdir(mode=0o555)
+    if mine:
+        os.chown(closed, NOBODY, NOBODY)
+    ca = place / "ca.pem"
+    shutil.copy(home() / "ca.pem", ca)
+    arguments = ["http://127.0.0.1:1/scep", "--ca", ca, "--subject", "CN=z", "--challenge", "x"]
+    done = commands.run("enroll", *arguments, "--out", closed / "device", uid=NOBODY)
+    assert done.status == 2
+    error, hint = done.err.splitlines()
+    assert error.startswith("error: cannot use the directory ")
+    if mine:
+        assert hint == f"hint: chmod u+rwX {closed}"
+    else:
+        assert hint.startswith(f"hint: {closed} belongs to root: ")

@@ -125,5 +125,5 @@ def _is_closed(path: Path) -> bool:
         mode = path.lstat().st_mode
     except OSError:
         return False
-    wanted = os.R_OK | (os.X_OK if stat.S_ISDIR(mode) else os.W_OK)
+    wanted = os.R_OK | os.W_OK | (os.X_OK if stat.S_ISDIR(mode) else 0)
     return not os.access(path, wanted, effective_ids=True)
