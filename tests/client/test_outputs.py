@@ -37,6 +37,7 @@ from scepkit import (
     events,
 )
 from scepkit.cli import main
+from scepkit.client import folder as folder_module
 from scepkit.client.folder import files, outputs, record
 from scepkit.client.folder.outputs import OutputChanges, Outputs
 from scepkit.client.secret_source import NOWHERE, Secrets, SecretSource
@@ -216,6 +217,69 @@ def test_what_a_killed_process_had_half_written_goes(site, tmp_path, wanted):
     with folder.locked():
         pass
     assert (half.exists(), other.exists()) == (False, True)
+
+
+def killed_over_staging(folder, monkeypatch, change):
+    """Let a change end where the further files wait, and nothing else does."""
+
+    def die(*_arguments, **_how):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_module, "write_file", die)
+        with pytest.raises(KeyboardInterrupt):
+            change()
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda folder, key, made: folder.begin(key, replace(made, outputs=Outputs())),
+        lambda folder, key, _made: folder.begin(key),
+        lambda folder, _key, _made: folder.give_up(),
+        lambda folder, _key, made: folder.change_outputs(replace(made, outputs=Outputs())),
+        lambda folder, _key, _made: folder.locked().__enter__(),
+    ],
+    ids=["another record", "no record", "refused", "other files", "another process"],
+)
+def test_a_file_that_waits_goes_with_its_record(site, tmp_path, wanted, monkeypatch, end):
+    """It holds the key that may be certified yet, beside the place of a file nobody wants now."""
+    folder = Folder(tmp_path / "dev1")
+    issued = enrol(site, folder)
+    place = wanted.paths["bundle"].parent
+    made, key = replace(folder.record(), outputs=wanted), folder.key()
+    folder.begin(key, made)
+    killed_over_staging(folder, monkeypatch, lambda: folder.install(issued))
+    assert len([*place.iterdir()]) == 3
+    end(folder, key, made)
+    assert [*place.iterdir()] == []
+
+
+def test_a_change_to_the_next_ca_leaves_no_file_waiting(site, tmp_path, wanted, monkeypatch):
+    folder = Folder(tmp_path / "dev1")
+    issued = enrol(site, folder)
+    place = wanted.paths["bundle"].parent
+    ahead, key = folder.ahead, folder.key()
+    ahead.begin(key, replace(folder.record(), outputs=wanted))
+    ahead.install(issued)
+    killed_over_staging(folder, monkeypatch, folder.switch)
+    assert len([*place.iterdir()]) == 3
+    folder.begin(key, folder.record())
+    assert [*place.iterdir()] == []
+    folder.switch()
+    check_outputs(folder, wanted)
+
+
+def test_files_that_are_to_be_renamed_stay(site, tmp_path, wanted, monkeypatch):
+    folder = Folder(tmp_path / "dev1")
+    issued = enrol(site, folder)
+    folder.begin(folder.key(), replace(folder.record(), outputs=wanted))
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_module.Folder, "_rename", lambda _folder: None)
+        folder.install(issued)
+    with folder.locked():
+        assert folder.recover()
+    check_outputs(folder, wanted)
 
 
 @pytest.mark.parametrize("sort", ["rsa:2048", "ec:p256", "ed25519"])

@@ -97,6 +97,7 @@ class Folder(FolderFiles):
             kept = None if self._is_inner else self._kept()
             if kept is not None:
                 kept.outputs.remove_unfinished()
+            self._drop_staged()
             yield
 
     def recover(self) -> bool:
@@ -108,10 +109,14 @@ class Folder(FolderFiles):
         Raises:
             SettingsError: the file system refuses.
         """
-        if not (self.path / f"{CERTIFICATE}.new").exists():
+        if not self._is_installing:
             return False
         self._rename()
         return True
+
+    @property
+    def _is_installing(self) -> bool:
+        return (self.path / f"{CERTIFICATE}.new").exists()
 
     def begin(
         self,
@@ -131,6 +136,7 @@ class Folder(FolderFiles):
         """
         place.make(self.path, inner=self._is_inner)
         outputs = made.outputs if made is not None else Outputs()
+        self._drop_staged()
         if made is not None:
             self._prepare(outputs)
             if made.reaches_out:
@@ -161,6 +167,7 @@ class Folder(FolderFiles):
         chain, key = (self.require_certificate(), *self.chain()), self.key()
         with refusals(f"cannot read {path}"):
             certificate = read_file(path)
+        self._drop_staged()
         record.write(self._unfinished_record, made)
         self._stage({CERTIFICATE: certificate}, made, chain, lambda: key)
         self._rename()
@@ -188,6 +195,18 @@ class Folder(FolderFiles):
                 self.path.chmod(access.directory_mode)
                 for above in self._made[1:]:
                     above.chmod(_PASSED)
+
+    def _drop_staged(self) -> None:
+        """Remove further files that wait, since they may hold a key, unless they are to be renamed.
+
+        They are those of the record that is coming: so before that is replaced or removed.
+
+        Raises:
+            SettingsError: a record cannot be used.
+        """
+        kept = None if self._is_inner or self._is_installing else self._kept()
+        if kept is not None:
+            kept.outputs.remove_staged()
 
     def _password(self, source: SecretSource) -> str:
         return self._secrets.read(source, PKCS12_PASSWORD)
@@ -232,6 +251,7 @@ class Folder(FolderFiles):
         Raises:
             SettingsError: the file system refuses.
         """
+        self._drop_staged()
         with refusals(f"cannot remove {self.unfinished}"):
             self.unfinished.unlink(missing_ok=True)
             self._unfinished_record.unlink(missing_ok=True)
@@ -328,7 +348,10 @@ class Folder(FolderFiles):
                 if (coming.path / name).exists()
             }
         kept, key = coming.record(), coming.key()
+        self._drop_staged()
         self._write_key(self.unfinished, key, kept)
+        if kept is not None:
+            record.write(self._unfinished_record, kept)
         chain = (coming.require_certificate(), *coming.chain())
         self._stage(public, kept, chain, lambda: key)
         self._rename()

@@ -17,6 +17,7 @@ import os
 import pwd
 import stat
 from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,12 @@ class Outputs:
         for path in self.paths.values():
             remove_unfinished(path.parent, path.name)
             remove_unfinished(path.parent, coming(path).name)
+
+    def remove_staged(self) -> None:
+        """Delete the files that wait beside their places; what cannot be deleted stays."""
+        for path in self.paths.values():
+            with suppress(OSError):
+                coming(path).unlink(missing_ok=True)
 
     def stage(
         self,
