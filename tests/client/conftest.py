@@ -55,6 +55,24 @@ def transport(new_transport):
 
 
 @pytest.fixture
+def connections(monkeypatch):
+    """Count the connections that are kept open for later, of all transports that were made."""
+    made, really = [], HTTPTransport.__init__
+
+    def note(transport, **how):
+        really(transport, **how)
+        made.append(transport)
+
+    def count():
+        managers = [one for transport in made for one in transport._managers.values()]
+        assert managers, "nothing was asked"
+        return sum(len(one.pools) for one in managers)
+
+    monkeypatch.setattr(HTTPTransport, "__init__", note)
+    return count
+
+
+@pytest.fixture
 def waits():
     """Every wait that a client was asked to make."""
     return []

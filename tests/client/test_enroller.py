@@ -20,6 +20,7 @@ from scepkit import (
     Renewed,
     Renewer,
     RequestRefused,
+    ServerChanges,
     SettingsError,
     StillPending,
     UntrustedCA,
@@ -27,6 +28,8 @@ from scepkit import (
     by_fingerprint,
     events,
 )
+from scepkit.client.enroller import resume
+from scepkit.protocol.scep.http import Operation
 from scepkit.protocol.scep.transaction import Wait
 
 NO = BadRequest("not with that challenge")
@@ -156,6 +159,27 @@ def test_a_directory_that_others_can_write_to_is_told_of(serve, enroller, tmp_pa
     directory.chmod(0o777)
     enroller(serve(grant)).enrol("CN=dev1")
     assert told[0] == events.OthersCanWrite(directory, directory)
+
+
+def test_a_renewal_leaves_no_connection_open(serve, enroller, tmp_path, connections):
+    """Nor does one that fails: an agent makes one after the other for years."""
+    enroller(serve(grant)).enrol("CN=dev1")
+    site = serve(grant, NO)
+    renewer = Renewer(Folder(tmp_path / "dev1"), server=ServerChanges(url=site.url))
+    renewer.renew(RenewalOptions(force=True))
+    assert connections() == 0
+    with pytest.raises(RequestRefused):
+        renewer.renew(RenewalOptions(force=True))
+    assert len(site.asked(Operation.PKI_OPERATION)) == 2
+    assert connections() == 0
+
+
+def test_asking_again_leaves_no_connection_open(serve, enroller, tmp_path, connections):
+    with pytest.raises(StillPending):
+        enroller(serve(Pending(), grant)).enrol("CN=dev1")
+    resume(Folder(tmp_path / "dev1"))
+    assert Folder(tmp_path / "dev1").certificate() is not None
+    assert connections() == 0
 
 
 def test_the_wait_for_approval_is_the_clients(serve, enroller, waits):

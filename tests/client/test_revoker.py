@@ -12,7 +12,7 @@ from scepkit.client.folder import Folder
 from scepkit.client.folder.record import Record
 from scepkit.client.revocation import Revoked
 from scepkit.client.revoker import Revoker
-from scepkit.errors import Hint, SettingsError
+from scepkit.errors import Hint, SettingsError, TransportError
 from scepkit.protocol.algorithms import Legacy
 from scepkit.protocol.cmp import Reason
 
@@ -67,6 +67,15 @@ def test_by_what_is_given(folder, asked):
     assert url == "http://other.example/cmp"
     assert type(protector) is type(revocation.by_passphrase("x", wanted))
     assert how["allowed"] == frozenset()
+
+
+def test_a_revocation_leaves_no_connection_open(serve, folder, connections):
+    site = serve()
+    remember(folder, url=site.url)
+    with pytest.raises(TransportError, match="HTTP 400"):
+        Revoker(folder, Connection()).revoke()
+    assert site.requests
+    assert connections() == 0
 
 
 def test_whoever_says_no_sends_nothing(folder, asked):

@@ -152,19 +152,12 @@ class Connection:
     secrets: Secrets = field(default_factory=Secrets, repr=False, compare=False)
 
     def client(self, record: Record) -> Client:
-        """Return a client for the server of a record.
+        """Return a client for the server of a record; its `with` block closes the connections.
 
         Raises:
             SettingsError: a file for TLS cannot be used, or the record is damaged.
         """
-        return Client(
-            record.url,
-            identifier=record.ca_id,
-            transport=self.transport_of(record),
-            allowed=record.allowed,
-            limits=self.limits,
-            pause=self.pause,
-        )
+        return _RecordedClient(record, self)
 
     def transport_of(
         self,
@@ -223,3 +216,19 @@ class Connection:
             proxy=self.proxy,
             max_response=max_response or MAX_RESPONSE,
         )
+
+
+class _RecordedClient(Client):
+    """A client for the server of a record, with a transport of its own."""
+
+    def __init__(self, record: Record, connection: Connection) -> None:
+        transport = connection.transport_of(record)
+        super().__init__(
+            record.url,
+            identifier=record.ca_id,
+            transport=transport,
+            allowed=record.allowed,
+            limits=connection.limits,
+            pause=connection.pause,
+        )
+        self._own = transport

@@ -328,10 +328,10 @@ def resume(
                 f"the request that waits in {folder.path} is not the recorded one",
                 hint=Hint.FIRST_CERTIFICATE,
             )
-        client = (connection or Connection()).client(record)
-        seen = record.seen(client.url, client.identifier)
-        ca = client.trust(client.ask(), waiting.anchor, seen)
-        return Submission(folder, client, ca, tell=tell).resume(request)
+        with (connection or Connection()).client(record) as client:
+            seen = record.seen(client.url, client.identifier)
+            ca = client.trust(client.ask(), waiting.anchor, seen)
+            return Submission(folder, client, ca, tell=tell).resume(request)
 
 
 def _template(csr: CertificationRequest) -> str:

@@ -181,23 +181,13 @@ class Renewer:
             UsageError, UntrustedCA, RequestRefused, StillPending, UnverifiedCertificate, BadReply,
             LegacyRefused, TransportError: see `Client.renew`.
         """
-        options, folder = options or RenewalOptions(), self._folder
+        options = options or RenewalOptions()
         if options.key:
             keys.check_spec(options.key)
         with self._opened():
             record = self._record()
-            client = self._connection.client(record)
-            current = folder.require_certificate()
-            record = self._advised(current, record, options)
-            time = self._time(current, record, options)
-            is_due = self._is_due(time, options)
-            if not (is_due or options.next_ca or folder.ahead.path.exists()):
-                outcome = self._not_due(current, record, time)
-                change_outputs(folder, record, self._tell)
-                rollover.look_ahead(client, folder, record, self._tell)
-                return outcome
-            password = challenge() if callable(challenge) else challenge
-            return self._with_ca(client, record, time, options, password)
+            with self._connection.client(record) as client:
+                return self._with_client(client, record, options, challenge)
 
     def _record(self) -> Record:
         """Return the record of server and further files, with what is said anew."""
@@ -250,6 +240,27 @@ class Renewer:
             self._folder, current, self._connection, record.allowed, self._tell
         )
         return NotDue(current, time.at, standing, time.advice)
+
+    def _with_client(
+        self,
+        client: Client,
+        record: Record,
+        options: RenewalOptions,
+        challenge: str | Callable[[], str | None] | None,
+    ) -> Outcome:
+        """Find out what is due, and do it."""
+        folder = self._folder
+        current = folder.require_certificate()
+        record = self._advised(current, record, options)
+        time = self._time(current, record, options)
+        is_due = self._is_due(time, options)
+        if not (is_due or options.next_ca or folder.ahead.path.exists()):
+            outcome = self._not_due(current, record, time)
+            change_outputs(folder, record, self._tell)
+            rollover.look_ahead(client, folder, record, self._tell)
+            return outcome
+        password = challenge() if callable(challenge) else challenge
+        return self._with_ca(client, record, time, options, password)
 
     def _with_ca(
         self,

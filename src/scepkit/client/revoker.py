@@ -8,6 +8,7 @@ Server and algorithms are those that the directory records, and it keeps a note 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -115,8 +116,8 @@ class Revoker:
             flow = revocation.revoke(
                 url, certificate, protector, trusted, reason=reason, allowed=self._accepted(record)
             )
-            transport = self._transport(record)
-            answer = run_flow(flow, transport, url, self._connection.pause)
+            with closing(self._transport(record)) as transport:
+                answer = run_flow(flow, transport, url, self._connection.pause)
             self._note(certificate, answer, reason)
         return RevokedCertificate(certificate, answer)
 
