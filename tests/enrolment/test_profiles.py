@@ -30,6 +30,7 @@ from scepkit.protocol import csr_writing
 from scepkit.protocol.algorithms import NO_LEGACY
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.extensions import extension, read_purposes
+from scepkit.protocol.general_name import GeneralName
 from scepkit.protocol.rfc4514 import parse_subject
 from scepkit.protocol.scep.messages import PKCSReq
 from scepkit.server.settings.profiles.format import ProfileSettings
@@ -341,6 +342,24 @@ def test_addresses_in_the_subject_follow_the_rules(world, profile):
     profile(names={"email": {"suffixes": ["example.com"]}})
     assert "names.email" in enrol(world, "CN=a,E=x@example.org").refusal[1]
     assert names(enrol(world, "CN=a,E=x@example.com")) == ["x@example.com"]
+
+
+def test_names_are_counted_once_however_many_there_are(world, profile, monkeypatch):
+    """Each is compared with those of its hash alone: a stranger sends thousands."""
+    compared = []
+    same = GeneralName.__eq__
+
+    def counted(one, other):
+        compared.append(one)
+        return same(one, other)
+
+    profile(names={"email": {"suffixes": ["example.com"]}})
+    asked = [f"email:{n}@example.com" for n in range(600)]
+    subject = "CN=a," + ",".join(f"E={n}@example.com" for n in range(500, 900))
+    monkeypatch.setattr(GeneralName, "__eq__", counted)
+    text = enrol(world, subject, sans=asked).refusal[1]
+    assert "900 alternative names are too many, at most 100" in text
+    assert len(compared) < 1000
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,29 @@ def test_however_much_was_cut_a_line_stays_a_line():
     assert len(str(change)) < 5000
 
 
+def test_of_many_names_each_is_compared_with_those_of_its_hash_alone():
+    """A device may ask for thousands."""
+    compared = []
+
+    class Text(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            compared.append(self)
+            return str.__eq__(self, other)
+
+        def __str__(self):
+            return self
+
+    asked = [Text(n) for n in range(300)]
+    got = [Text(n) for n in range(400, 100, -1)]
+    change = Change(*comparison._names(asked, got, request().subject))
+    assert change.got == (*map(str, range(101, 300)), *map(str, range(400, 299, -1)))
+    assert len(change.missing) == len(change.added) == 101
+    assert len(compared) < 5000
+
+
 def test_what_cannot_be_read_is_not_compared():
     damaged = x509.UnrecognizedExtension(x509.OID_SUBJECT_ALTERNATIVE_NAME, der.NULL)
     assert compared((names(WWW),), (extension(damaged),)) == ()

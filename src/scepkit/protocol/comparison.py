@@ -47,12 +47,14 @@ class Change:
     @property
     def missing(self) -> tuple[str, ...]:
         """Return the requested values that are not in the certificate."""
-        return tuple(one for one in self.asked if one not in self.got)
+        got = frozenset(self.got)
+        return tuple(one for one in self.asked if one not in got)
 
     @property
     def added(self) -> tuple[str, ...]:
         """Return the values of the certificate that were not requested."""
-        return tuple(one for one in self.got if one not in self.asked)
+        asked = frozenset(self.asked)
+        return tuple(one for one in self.got if one not in asked)
 
     def __str__(self) -> str:
         """Say it in a line for a person."""
@@ -152,7 +154,7 @@ def _subjects(asked: Name, got: Name) -> _Parts:
 
 
 def _names(asked: Iterable[GeneralName], got: Iterable[GeneralName], subject: Name) -> _Parts:
-    wanted, had = list(map(str, asked)), list(map(str, got))
+    wanted, had = dict.fromkeys(map(str, asked)), list(map(str, got))
     # RFC 5280 section 4.1.2.6: an address in the subject has to be there as well.
     of_subject = {
         f"email:{strings.lower(attribute.text())}"
@@ -184,7 +186,8 @@ def _key_usages(asked: frozenset[str] | None, got: frozenset[str] | None) -> _Pa
 def _sorted(what: str, asked: Iterable[str], got: Iterable[str]) -> _Parts:
     """Put both in one order: in which they stand says nothing."""
     wanted, had = dict.fromkeys(asked), dict.fromkeys(got)
-    return what, tuple(wanted), tuple(sorted(had, key=[*wanted, *had].index))
+    places = {one: place for place, one in enumerate(dict.fromkeys((*wanted, *had)))}
+    return what, tuple(wanted), tuple(sorted(had, key=places.__getitem__))
 
 
 def _listed(values: tuple[str, ...]) -> str:

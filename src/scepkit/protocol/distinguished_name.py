@@ -182,12 +182,12 @@ class Name:
         except Malformed:
             return hashlib.sha256(b"octets" + self.der).digest()
         # With all lengths, so that no text in a name can pass for two.
-        counted = b"parts"
+        digest = hashlib.sha256(b"parts")
         for part in parts:
-            counted += b"%d." % len(part)
+            digest.update(b"%d." % len(part))
             for one in part:
-                counted += b"%d:%b" % (len(one), one)
-        return hashlib.sha256(counted).digest()
+                digest.update(b"%d:%b" % (len(one), one))
+        return digest.digest()
 
     def reads_like(self, other: Name) -> bool:
         """Say whether two names are spelled alike: the same texts in the same order."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -115,9 +115,9 @@ class NameRules:
             if values:
                 names = self._with_added(names, values)
             # A certificate has each once.
-            counted = list(dict.fromkeys([one for one in names if one.kind in self.kinds]))
+            counted = dict.fromkeys([one for one in names if one.kind in self.kinds])
             if "email" in self.rules and "email" in self.kinds:
-                counted += self._emails(subject, counted)
+                counted |= dict.fromkeys(self._emails(subject))
             self._check(counted)
         except (Malformed, Undecodable) as error:
             raise BadRequest(
@@ -127,8 +127,8 @@ class NameRules:
             ) from error
         return names
 
-    def _emails(self, subject: Name, counted: list[GeneralName]) -> list[GeneralName]:
-        """Return the e-mail addresses in a subject that are not counted yet.
+    def _emails(self, subject: Name) -> tuple[GeneralName, ...]:
+        """Return the e-mail addresses in a subject.
 
         What is there in the place of an address and is none becomes no alternative name, so that
         rules would say nothing of it; people and programs read it all the same.
@@ -143,7 +143,7 @@ class NameRules:
                     rule="names.email",
                     attribute="emailAddress",
                 )
-        return [one for one in found if one not in counted]
+        return found
 
     def samples(self) -> dict[str, tuple[GeneralName, ...]]:
         """Return a name below each suffix, by kind: for whoever asks what a CA may issue."""
@@ -192,7 +192,7 @@ class NameRules:
             key = f"names.{shown}.add"
             raise BadRequest(f"{label} is none ({rule})", rule=key, attribute=shown) from error
 
-    def _check(self, names: list[GeneralName]) -> None:
+    def _check(self, names: Collection[GeneralName]) -> None:
         if len(names) > self.most:
             what = f"{len(names)} alternative names are too many, at most {self.most} are allowed"
             said = f"{what} (names.max of the profile {self.profile!r})"
