@@ -64,6 +64,13 @@ URL = "has to be a URL with http:// or https://, in quotes"
             "[endpoint.default]\nyears = 3",
             "there is no setting `endpoint.default.years`; it goes below [ca.default]",
         ),
+        (
+            "[endpoint.vpn]\nvalidity = '1m'",
+            (
+                "there is no setting `endpoint.vpn.validity`; "
+                "it goes below [profile.NAME] of the profile of that endpoint"
+            ),
+        ),
         ("ca = 3", "ca has to be a section, such as [ca.default]"),
         (
             "[ca.default]\nkey = 'rsa:1024'",

@@ -182,12 +182,11 @@ class Name:
         except Malformed:
             return hashlib.sha256(b"octets" + self.der).digest()
         # With all lengths, so that no text in a name can pass for two.
-        digest = hashlib.sha256(b"parts")
+        counted = [b"parts"]
         for part in parts:
-            digest.update(b"%d." % len(part))
-            for one in part:
-                digest.update(b"%d:%b" % (len(one), one))
-        return digest.digest()
+            counted.append(b"%d." % len(part))
+            counted += [b"%d:%b" % (len(one), one) for one in part]
+        return hashlib.sha256(b"".join(counted)).digest()
 
     def reads_like(self, other: Name) -> bool:
         """Say whether two names are spelled alike: the same texts in the same order."""

@@ -117,7 +117,7 @@ def reject(
         def decide(number: int) -> None:
             row = _row(store, number)
             outcome = approval.reject(store, number, reason=reason, by=who(), now=utc_now())
-            if outcome.status is not Status.REJECTED:
+            if outcome.status is not Status.REJECTED or row.status is Status.REJECTED:
                 raise _decided(number, outcome.status.value)
             if as_json:
                 _tell(row, "rejected", "")

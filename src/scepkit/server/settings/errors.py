@@ -305,6 +305,8 @@ def _unknown(
         return f"{said}; it goes above [{above[0]}.default]"
     for section, others in sections.items():
         if "." not in section and name in others and name not in known:
+            if above[:1] == ["endpoint"] and above[1:] != ["default"]:
+                return f"{said}; it goes below [{section}.NAME] of the {section} of that endpoint"
             return f"{said}; it goes below [{section}.default]"
     similar = get_close_matches(name, known, n=1)
     return f"{said}; did you mean `{similar[0]}`?" if similar else said
