@@ -430,6 +430,24 @@ def test_a_value_in_a_directory_name_is_one_attribute(value):
     assert sorted(sorted(rdn) for rdn in found) == [[("CN", value), ("O", value)], [("OU", "a,b")]]
 
 
+@pytest.mark.parametrize(
+    ("made", "value", "uri"),
+    [
+        ("https://{{ subject.CN }}.example.com/", "a.b", "https://a.b.example.com/"),
+        ("https://{{ subject.CN }}.example.com/", "evil.org/", "https://evil.org%2F.example.com/"),
+        ("urn:x:{{ subject.CN }}", "\u00e4 :#", "urn:x:%C3%A4%20%3A%23"),
+        ("{{ 'urn:' ~ subject.CN }}", "a:b", "urn%3Aa%3Ab"),
+        ("{% if endpoint %}{{ subject.CN }}{% endif %}", "urn:b", "urn%3Ab"),
+        ("{{ subject.CN }}", "https://a.example.com/", "https://a.example.com/"),
+    ],
+)
+def test_a_value_in_a_uri_is_one_part(made, value, uri):
+    rules = ProfileSettings(names={"uri": {"add": [made]}}).compiled("vpn")
+    known = {"subject": {"CN": value}, "endpoint": "default"}
+    (name,) = rules.names.certified((), Name.of(parse_subject("CN=a")), known)
+    assert name.string == uri
+
+
 def test_directory_names(world, profile):
     """They are taken over where they are allowed, and have to match as they are written."""
     directory = x509.DirectoryName(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a")]))

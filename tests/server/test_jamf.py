@@ -11,9 +11,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from enrolment import devices
-from scepkit.errors import HTTPRefused, SettingsError
+from scepkit.errors import HTTPRefused, SettingsError, UsageError
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.scep.messages import Failure, Success
 from scepkit.server import data_directory, settings
@@ -182,6 +183,59 @@ def test_no_value_of_a_device_writes_another_name(opened, value):
     found = Name.parse(stored_challenges(path)[0].subject)
     texts = [(one.label, one.text()) for rdn in found.rdns for one in rdn]
     assert sorted(texts) == [("CN", value.strip()), ("O", "Example")]
+
+
+def door(template):
+    return JamfSettings(user="a", password_file="b", subject="CN=a", sans=(template,))
+
+
+@pytest.mark.parametrize(
+    ("template", "value", "name"),
+    [
+        ("dirname:CN={device_name},O=a", "x,OU=b+UID=c", "dir:CN=x\\,OU=b\\+UID=c,O=a"),
+        ("dir:CN={device_name}", "#04", "dir:CN=\\#04"),
+        (
+            "uri:https://{device_name}.a.example/",
+            "evil.test/",
+            "uri:https://evil.test%2F.a.example/",
+        ),
+        ("https://{device_name}.a.example/", "a#b", "uri:https://a%23b.a.example/"),
+        ("uri:urn:udid:{device_name}", "a:b", "uri:urn:udid:a%3Ab"),
+        ("{device_name}.example.com", "a.b", "dns:a.b.example.com"),
+        ("{device_name}@example.com", "anna", "email:anna@example.com"),
+        ("upn:{device_name}@corp.example", "anna", "upn:anna@corp.example"),
+        ("upn:{device_name}", "anna@corp.example", "upn:anna@corp.example"),
+        ("ip:{device_name}", "2001:db8::1", "ip:2001:db8::1"),
+        ("ip:192.0.2.{device_name}", "7", "ip:192.0.2.7"),
+    ],
+)
+def test_an_alternative_name_has_the_kind_and_the_form_of_its_template(template, value, name):
+    assert door(template).order({"device_name": value}).sans == (name,)
+
+
+@pytest.mark.parametrize(
+    ("template", "value"),
+    [
+        ("{device_name}.example.com", "upn:administrator@corp.example#"),
+        ("dns:{device_name}.example.com", "*"),
+        ("dns:{device_name}", "a..b"),
+        ("dns:{device_name}", "\u212aiosk"),
+        ("{device_name}@example.com", "administrator@corp.example,"),
+        ("upn:{device_name}@corp.example", "administrator@corp.example"),
+        ("email:{device_name}", "a@b@c.example"),
+        ("ip:2001:db8::{device_name}", "1:2:3:4"),
+    ],
+)
+def test_a_value_that_would_be_more_than_a_part_of_a_name_is_refused(template, value):
+    with pytest.raises(UsageError, match="device_name has characters that cannot be in") as caught:
+        door(template).order({"device_name": value})
+    assert value not in caught.value.message
+
+
+@pytest.mark.parametrize("template", ["{device_name}", "{a}:{b}", "urn:udid:{udid}"])
+def test_a_name_whose_kind_only_a_device_would_say_is_refused(template):
+    with pytest.raises(ValidationError, match="needs its kind before it"):
+        door(template)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ so that no value of a stranger's makes it take long or much room.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
 from scepkit.ca.profiles.extras import needed
 from scepkit.errors import WELL_FORMED, BadRequest, Malformed, SettingsError
@@ -53,13 +54,13 @@ class Template:
         return SERVICE in self.names
 
     @classmethod
-    def of(cls, text: str, *, makes_name: bool = False) -> Template:
+    def of(cls, text: str, kind: str = "") -> Template:
         """Compile a template.
 
         Args:
             text: as it is written.
-            makes_name: whether it makes a distinguished name, in which each value that it puts in
-                stays one attribute's.
+            kind: the kind of name that it makes, if it makes one. A value that it puts into a
+                `directory` name stays one attribute's, and one in a `uri` one part's.
 
         Raises:
             SettingsError: it is none, or names what no template has; or the engine is not
@@ -67,8 +68,8 @@ class Template:
         """
         jinja2 = needed("jinja2", "a template")
         try:
-            environment = _environment(makes_name)
-            tree = environment.parse(text)
+            tree = _environment(_text).parse(text)
+            environment = _environment(_written(kind, tree))
             names = _named(tree)
             unknown = sorted(names - VALUES)
             if unknown:
@@ -161,7 +162,7 @@ def texts_of(
 
 
 @cache
-def _environment(makes_name: bool) -> Any:  # noqa: FBT001 - one of two
+def _environment(written: Callable[[Any], str]) -> Any:
     jinja2, sandbox = needed("jinja2", "a template"), needed("jinja2.sandbox", "a template")
     base: Any = sandbox.ImmutableSandboxedEnvironment
 
@@ -191,12 +192,31 @@ def _environment(makes_name: bool) -> Any:  # noqa: FBT001 - one of two
     environment = Environment(
         undefined=jinja2.StrictUndefined,
         autoescape=False,
-        finalize=_of_one_attribute if makes_name else _text,
+        finalize=written,
     )
     environment.globals.clear()
     environment.filters = {name: environment.filters[name] for name in FILTERS}
     environment.tests = {"defined": environment.tests["defined"]}
     return environment
+
+
+def _written(kind: str, tree: Any) -> Callable[[Any], str]:
+    """Return the way in which a template for a kind of name writes values."""
+    if kind == "directory":
+        return _of_one_attribute
+    return _of_one_part if kind == "uri" and not _is_one_value(tree) else _text
+
+
+def _is_one_value(tree: Any) -> bool:
+    """Say whether a template is a value, and nothing around it."""
+    nodes = needed("jinja2.nodes", "a template")
+    inside = [one for part in tree.body for one in getattr(part, "nodes", (part,))]
+    return len(inside) == 1 and tree.find((nodes.If, nodes.Concat, nodes.Add)) is None
+
+
+def _of_one_part(value: Any) -> str:
+    """Write a value so that nothing in it ends a part of a URI (RFC 3986 section 2.1)."""
+    return quote(_text(value), safe="")
 
 
 def _of_one_attribute(value: Any) -> str:

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import string
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self, TypeAlias
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from scepkit.enrolment.challenges.orders import DATA_NAME, ChallengeOrder
 from scepkit.enrolment.challenges.selection import Pattern
 from scepkit.errors import UsageError
+from scepkit.protocol.general_name import WRITTEN_KINDS
 from scepkit.server.http.peers import EVERYBODY
 
 _Minutes: TypeAlias = Annotated[int, Field(ge=1, le=7 * 24 * 60)]
@@ -54,11 +57,17 @@ class JamfSettings(BaseModel):
     minutes: _Minutes = 60
     per_minute: _PerMinute = 600
 
-    @field_validator("subject", "sans")
+    @field_validator("subject")
     @classmethod
-    def _has_placeholders(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        for text in (value,) if isinstance(value, str) else value:
-            placeholders(text)
+    def _has_placeholders(cls, value: str) -> str:
+        placeholders(value)
+        return value
+
+    @field_validator("sans")
+    @classmethod
+    def _have_kinds(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            _with_kind(text)
         return value
 
     @model_validator(mode="after")
@@ -104,7 +113,7 @@ class JamfSettings(BaseModel):
         return ChallengeOrder.of(
             timedelta(minutes=self.minutes),
             subject=self.subject.format_map(in_subject) or None,
-            sans=[one.format_map(device) for one in self.sans],
+            sans=[_filled(one, device) for one in self.sans],
             label=label,
             data=[f"{name}={value}" for name, value in device.items()],
         )
@@ -113,6 +122,66 @@ class JamfSettings(BaseModel):
 def _escaped(value: str) -> str:
     """Return a value as it is safe in a distinguished name (RFC 4514 section 2.4): all in hex."""
     return "".join(f"\\{octet:02x}" for octet in value.encode("utf-8"))
+
+
+def _with_kind(template: str) -> tuple[str, str]:
+    """Return the kind of a name with placeholders, and the rest of it; "" for one without.
+
+    No value of a device's has a say in the kind.
+
+    Raises:
+        ValueError: what stands in the template does not say it.
+    """
+    if not placeholders(template):
+        return "", template
+    kind, separator, text = template.partition(":")
+    if separator and kind.lower() in WRITTEN_KINDS and not text.startswith("//"):
+        return kind.lower(), text
+    if "://" in template:
+        return "uri", template
+    if ":" in template or _PLACEHOLDER.fullmatch(template):
+        raise ValueError(f"{template!r} needs its kind before it, such as dns:{{device_name}}")
+    return "email" if "@" in template else "dns", template
+
+
+def _filled(template: str, device: dict[str, str]) -> str:
+    """Return a name with what is known of a device in place of the placeholders.
+
+    Raises:
+        UsageError: a value cannot be in such a name without making another one of it.
+    """
+    kind, text = _with_kind(template)
+    if not kind:
+        return template.format_map(device)
+    if kind in ("dirname", "dir"):
+        values = {name: _escaped(value) for name, value in device.items()}
+    elif kind == "uri":
+        values = {name: quote(value, safe="") for name, value in device.items()}
+    else:
+        values = device
+        _check_values(kind, text, device)
+    return f"{kind}:{text.format_map(values)}"
+
+
+# What a value may be in a name, and where it is the whole of one.
+_LABELS = r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*"
+_LOCAL = r"[^\s@\\/<>()\[\],;:\"]+"
+_PARTS = {"dns": _LABELS, "ip": r"[0-9A-Fa-f]+", "email": _LOCAL, "upn": _LOCAL}
+_WHOLE = {"ip": r"[0-9A-Fa-f.:]+", "email": f"{_LOCAL}@{_LABELS}", "upn": f"{_LOCAL}@{_LABELS}"}
+_PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+
+
+def _check_values(kind: str, text: str, device: dict[str, str]) -> None:
+    """Refuse a value that would be more than a part of a host name, an address or a UPN.
+
+    Raises:
+        UsageError: one is.
+    """
+    is_whole = kind in _WHOLE and _PLACEHOLDER.fullmatch(text)
+    wanted = _WHOLE[kind] if is_whole else _PARTS[kind]
+    for name in placeholders(text):
+        if not re.fullmatch(wanted, device[name]):
+            raise UsageError(f"{name} has characters that cannot be in a {kind} name there")
 
 
 def placeholders(text: str) -> list[str]:

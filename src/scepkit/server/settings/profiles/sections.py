@@ -144,7 +144,7 @@ class KindSettings(Section):
             least=self.min,
             most=self.max,
             wildcards=self.wildcards,
-            added=tuple(Template.of(one, makes_name=kind == "directory") for one in self.add),
+            added=tuple(Template.of(one, kind) for one in self.add),
         )
 
 
