@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import keys
 from enrolment import devices
 from enrolment.world import NAME
+from scepkit.ca.profiles.profile import Profile
 from scepkit.enrolment.challenges import REFUSED, NoChallenge
 from scepkit.enrolment.challenges.devices import (
     DeviceList,
@@ -26,6 +27,7 @@ from scepkit.enrolment.challenges.selection import ANY, Selected, Selection
 from scepkit.errors import BadRequest, UsageError
 from scepkit.operations import device_list
 from scepkit.protocol.scep.messages import Pending, Success
+from scepkit.server.settings.profiles.format import ProfileSettings
 from scepkit.store import NewDevice
 
 REFUSAL = ("badRequest", REFUSED)
@@ -37,7 +39,7 @@ def on_list(world, *new):
 
 
 def listed(world, *by):
-    return DeviceList(world.store, NAME, by)
+    return DeviceList(world.store, NAME, world.profile, by)
 
 
 def use(world, selected, **how):
@@ -179,6 +181,42 @@ def test_a_letter_that_folds_into_ascii_is_another_one(world):
     with pytest.raises(BadRequest):
         listed(world, "hostname").check(devices.request(subject="CN=\u212aiosk.example"))
     assert serial_number("\u212a1") != serial_number("K1")
+
+
+CUTS = {
+    "dns": Profile(san_types=frozenset({"ip"})),
+    "cn": ProfileSettings(subject={"CN": {"fixed": "device"}}).compiled("p"),
+    "others": ProfileSettings(subject={"CN": {"required": True}}, other_attributes="cut").compiled(
+        "p"
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("column", "cut", "how", "is_there"),
+    [
+        ("hostname", "dns", {"subject": "CN=evil.example", "sans": ["dns:host.example"]}, False),
+        ("hostname", "dns", {"subject": "CN=host.example", "sans": ["dns:evil.example"]}, True),
+        ("hostname", "cn", {"subject": "CN=host.example"}, False),
+        ("hostname", "cn", {"subject": "CN=x", "sans": ["dns:host.example"]}, True),
+        ("mac", "cn", {"subject": "CN=001122aabbcc"}, False),
+        ("mac", "others", {"subject": "CN=001122aabbcc,UID=001122aabbcd"}, True),
+        ("serial_number", "others", {"subject": "CN=x,serialNumber=aB1"}, False),
+        ("serial_number", "cn", {"subject": "CN=x,serialNumber=aB1"}, True),
+    ],
+)
+def test_what_the_certificate_would_not_show_is_not_compared(world, column, cut, how, is_there):
+    """A name that the profile cuts lets nobody in under another one."""
+    on_list(world, NewDevice(None, "ab1", "001122aabbcc", "host.example"))
+    secret = world.challenge()
+
+    def narrowed(world):
+        return Selected(Narrowed(world.challenges, listed(world, column)))
+
+    use(world, narrowed, profile=CUTS[cut])
+    reply = world.enrol(secret, **how)
+    assert isinstance(reply.rep, Success) is is_there
+    assert is_there or reply.refusal == REFUSAL
 
 
 # --- the file -------------------------------------------------------------------------------------

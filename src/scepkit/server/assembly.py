@@ -142,7 +142,7 @@ def _serve(
         )
     rules = rules_of(settings, home.settings, profile, files)
     issuers = _issuers(ca.material, locations(home.settings, name))
-    challenges, selection = authorization.rules_of(name, home, store, files, now)
+    challenges, selection = authorization.rules_of(name, home, store, compiled, files, now)
     admission = Admission(
         endpoint=name,
         issuers=issuers,

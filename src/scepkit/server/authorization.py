@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 from scepkit.enrolment.challenges import ChallengeRule, NoChallenge
 from scepkit.enrolment.challenges.devices import DeviceList, ListedKeys, Narrowed
@@ -28,13 +29,21 @@ from scepkit.server.webhooks.referee import Webhook
 from scepkit.server.webhooks.services import key_of, poster_of
 
 if TYPE_CHECKING:
+    from scepkit.ca.profiles.profile import Profile
     from scepkit.server.data_directory import Home
     from scepkit.server.endpoint_files import EndpointFiles
     from scepkit.store import DeviceColumn, Store
 
+    _Lists: TypeAlias = Callable[[tuple[DeviceColumn, ...]], DeviceList]
+
 
 def rules_of(
-    name: str, home: Home, store: Store, files: EndpointFiles, now: Callable[[], datetime]
+    name: str,
+    home: Home,
+    store: Store,
+    profile: Profile,
+    files: EndpointFiles,
+    now: Callable[[], datetime],
 ) -> tuple[ChallengeRule, Selection | None]:
     """Return the rule of an endpoint for challenges, and which one it is where that depends.
 
@@ -42,6 +51,7 @@ def rules_of(
         name: the endpoint's.
         home: the data directory.
         store: its database.
+        profile: what the endpoint issues.
         files: the contents of the files that the endpoint names.
         now: returns the time as an aware datetime.
 
@@ -49,18 +59,19 @@ def rules_of(
         SettingsError: a file for a webhook cannot be used, or a package for it is not installed.
     """
     settings = home.settings.endpoint[name]
+    listed = partial(DeviceList, store, name, profile)
     found = [
         (
             one.pattern,
             Selected(
-                _narrowed(_challenge_rule(name, one, home, store, files), one.devices, name, store),
+                _narrowed(_challenge_rule(name, one, home, store, files), one.devices, listed),
                 one.waits,
                 _webhook(one, home, files, now) if isinstance(one, WebhookRule) else None,
             ),
         )
         for one in challenge_rules(settings.rules)
     ]
-    without = _unchallenged(settings.rules, name, store)
+    without = _unchallenged(settings.rules, listed)
     if not found:
         if without is None:
             return NoChallenge(), None
@@ -70,20 +81,18 @@ def rules_of(
     return found[0][1].challenges, selection
 
 
-def _unchallenged(rules: Sequence[RuleSettings], name: str, store: Store) -> Selected | None:
+def _unchallenged(rules: Sequence[RuleSettings], listed: _Lists) -> Selected | None:
     """Return the rule for requests without a challenge, where it looks at them."""
     for rule in unchallenged_rules(rules):
         if isinstance(rule, DevicesRule):
-            return Selected(ListedKeys(DeviceList(store, name, rule.by)))
+            return Selected(ListedKeys(listed(rule.by)))
         if rule.devices:
-            return Selected(_narrowed(NoChallenge(), rule.devices, name, store), waits=True)
+            return Selected(_narrowed(NoChallenge(), rule.devices, listed), waits=True)
     return None
 
 
-def _narrowed(
-    rule: ChallengeRule, by: tuple[DeviceColumn, ...], name: str, store: Store
-) -> ChallengeRule:
-    return Narrowed(rule, DeviceList(store, name, by)) if by else rule
+def _narrowed(rule: ChallengeRule, by: tuple[DeviceColumn, ...], listed: _Lists) -> ChallengeRule:
+    return Narrowed(rule, listed(by)) if by else rule
 
 
 def services_of(selection: Selection | None) -> tuple[Webhook, ...]:

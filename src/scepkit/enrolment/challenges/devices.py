@@ -2,7 +2,7 @@
 
 What else is on it, a serial number, a MAC address or a host name, is no secret: it never entitles,
 and only narrows what a challenge or an operator may let in. The facts of a request that count are
-those that its certificate would show.
+those that its certificate would show: what the profile cuts, or makes itself, does not count.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
+    from scepkit.ca.profiles.profile import Profile
     from scepkit.enrolment.challenges import ChallengeRule
     from scepkit.protocol.csr import CertificationRequest
     from scepkit.protocol.distinguished_name import Name
@@ -57,11 +58,13 @@ class DeviceList:
     Attributes:
         store: where they are.
         endpoint: the endpoint's name.
+        profile: what it issues.
         by: what of a device has to be that of one on the list.
     """
 
     store: Store
     endpoint: str
+    profile: Profile
     by: tuple[DeviceColumn, ...]
 
     def check(self, request: CertificationRequest) -> None:
@@ -71,7 +74,7 @@ class DeviceList:
             BadRequest: it is not; the same text as for a wrong challenge.
             StoreError: the database cannot be read.
         """
-        facts = {name: _fact(request, name) for name in self.by}
+        facts = {name: _fact(request, name, self.profile) for name in self.by}
         if not self.store.has_device(self.endpoint, facts):
             raise _not_listed(f"no device on the list has {_shown(facts)}")
 
@@ -89,8 +92,8 @@ def _not_listed(reason: str) -> BadRequest:
     return error
 
 
-def _fact(request: CertificationRequest, name: DeviceColumn) -> bytes | str:
-    """Return a fact of a request.
+def _fact(request: CertificationRequest, name: DeviceColumn, profile: Profile) -> bytes | str:
+    """Return a fact of a request that its certificate would show.
 
     Raises:
         BadRequest: it has none, or several different ones.
@@ -98,24 +101,28 @@ def _fact(request: CertificationRequest, name: DeviceColumn) -> bytes | str:
     if name == "key":
         return request.key_hash
     try:
-        found = {*_texts(request, name)}
+        found = {*_texts(request, name, profile)}
     except strings.Undecodable:
         raise _not_listed("an attribute of the subject is no text") from None
     if len(found) != 1:
         what = "several" if found else "none"
-        raise _not_listed(f"a {name} that is on the list is needed, and the request has {what}")
+        raise _not_listed(
+            f"a {name} that is on the list is needed, and the certificate would have {what}"
+        )
     return found.pop()
 
 
-def _texts(request: CertificationRequest, name: DeviceColumn) -> Iterator[str]:
-    subject = [(one.label, one.text()) for rdn in request.subject.rdns for one in rdn]
+def _texts(request: CertificationRequest, name: DeviceColumn, profile: Profile) -> Iterator[str]:
+    kept = profile.of_request(request.subject)
+    subject = [(one.label, one.text()) for rdn in kept.rdns for one in rdn]
     if name == "serial_number":
         yield from (serial_number(text) for label, text in subject if label == "serialNumber")
     elif name == "mac":
         found = (mac_address(text) for label, text in subject if label in _OF_MAC)
         yield from (one for one in found if one is not None)
     else:
-        names = request.extensions.subject_alternative_names
+        has_hosts = "dns" in profile.san_types
+        names = request.extensions.subject_alternative_names if has_hosts else ()
         hosts = [str(one).partition(":")[2] for one in names if one.kind == "dns"]
         yield from map(host_name, hosts or [text for label, text in subject if label == "CN"])
 
