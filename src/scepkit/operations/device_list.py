@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import csv
-import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from scepkit.enrolment.challenges.devices import host_name, mac_address, serial_number
 from scepkit.enrolment.challenges.orders import read_label
+from scepkit.enrolment.challenges.rows import Fault, cells_of, decoded, several
 from scepkit.errors import UsageError
 from scepkit.protocol.general_name import parse_san
 from scepkit.store import NewDevice
@@ -23,7 +22,6 @@ MAX_OCTETS = 64 * 1024 * 1024
 COLUMNS = ("key", "serial_number", "mac", "hostname", "label")
 _FACTS = COLUMNS[:-1]
 
-_SHOWN = 5  # faults that are told; there may be one in every row
 _MAX_CELL = 256  # characters
 _HEX_KEY = re.compile(r"[0-9a-f]{64}")
 _DIGEST_SIZE = 32
@@ -54,7 +52,7 @@ def read(content: bytes, advance: Callable[[int], None] = lambda _more: None) ->
                 f"there are more than {MAX_ROWS} rows", hint="split it into smaller files"
             )
     if faults:
-        raise _several(faults)
+        raise several(faults, "no device was imported")
     if not found:
         raise UsageError("there is no row", hint="write one row for each device")
     return found
@@ -88,32 +86,15 @@ def _rows(content: bytes) -> Iterator[tuple[int, tuple[str, ...], list[str]]]:
     Raises:
         UsageError: it is no CSV with these columns.
     """
-    reader = csv.reader(io.StringIO(_text(content), newline=""), strict=True)
     columns: tuple[str, ...] = ()
-    line = 1
     try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                if not columns:
-                    columns = _header(line, cells)
-                else:
-                    yield line, columns, cells
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise UsageError(
-            f"line {line}: this is not CSV: {error}",
-            hint="put a cell with a comma or a quote in it in quotes, and double the quotes in it",
-        ) from None
-
-
-def _text(content: bytes) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UsageError(
-            f"line {line}: this is not UTF-8", hint="save it as UTF-8 (in Excel: CSV UTF-8)"
-        ) from None
+        for line, cells in cells_of(decoded(content, "save it as UTF-8 (in Excel: CSV UTF-8)")):
+            if not columns:
+                columns = _header(line, cells)
+            else:
+                yield line, columns, cells
+    except Fault as fault:
+        raise fault.error from None
 
 
 def _header(line: int, cells: Sequence[str]) -> tuple[str, ...]:
@@ -184,12 +165,3 @@ def _host_name(text: str) -> str:
     if text:
         parse_san(f"dns:{text}")
     return host_name(text)
-
-
-def _several(faults: Sequence[tuple[str, str]]) -> UsageError:
-    more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-    told = "; ".join(text for text, _ in faults[:_SHOWN])
-    hints = dict.fromkeys(hint for _, hint in faults[:_SHOWN] if hint)
-    return UsageError(
-        f"{told}{more}", hint="; ".join([*hints, "no device was imported, correct the rows first"])
-    )

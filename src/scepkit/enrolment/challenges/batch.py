@@ -24,7 +24,7 @@ from scepkit.enrolment.challenges.orders import (
     read_subject,
     read_uses,
 )
-from scepkit.enrolment.challenges.rows import ADDED, DATA, FIELDS, Fault, cut, shown
+from scepkit.enrolment.challenges.rows import ADDED, DATA, FIELDS, Fault, cut, several, shown
 from scepkit.errors import UsageError
 
 _MAX_CELL = 4096  # characters
@@ -35,7 +35,6 @@ MAX_ROWS = 100_000
 MAX_OCTETS = 64 * 1024 * 1024
 """The octets that a batch may have: some hundred for each row."""
 
-_SHOWN = 5  # faults that are told; there may be one in every row
 _T = TypeVar("_T")
 
 
@@ -237,7 +236,7 @@ def read(
     try:
         columns, rows = cut(content)
     except Fault as fault:
-        raise UsageError(f"line {fault.line}: {fault.text}", hint=fault.hint) from None
+        raise fault.error from None
     if len(rows) > MAX_ROWS:
         raise UsageError(
             f"{len(rows)} rows, at most {MAX_ROWS} are taken at once",
@@ -253,7 +252,7 @@ def read(
             faults.append((f"line {row.line}: {error.message}", error.hint))
         advance(1)
     if faults:
-        raise _several(faults)
+        raise several(faults, "no challenge was made")
     return Batch(columns, tuple(row.fields for row in rows), tuple(orders))
 
 
@@ -281,12 +280,3 @@ def _csv_line(cells: Sequence[str]) -> str:
     out = io.StringIO()
     csv.writer(out, lineterminator="").writerow(cells)
     return out.getvalue()
-
-
-def _several(faults: Sequence[tuple[str, str]]) -> UsageError:
-    more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-    told = "; ".join(text for text, _ in faults[:_SHOWN])
-    hints = dict.fromkeys(hint for _, hint in faults[:_SHOWN] if hint)
-    return UsageError(
-        f"{told}{more}", hint="; ".join([*hints, "no challenge was made, correct the rows first"])
-    )

@@ -1,4 +1,4 @@
-"""Rows of a batch of challenges: a text in CSV with a header, or in JSON lines, cut into rows."""
+"""Rows of a text: CSV of a batch of challenges or of a list of devices, or JSON lines."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import csv
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from scepkit.errors import UsageError
 
 FIELDS = ("subject", "sans", "expires", "label", "uses", "data")
 DATA = "data."
@@ -17,6 +19,7 @@ ADDED = ("challenge", "id")
 """The fields of what was minted, which no row may have before."""
 
 _MAX_SHOWN = 60  # characters of a name that is not known
+_MOST_TOLD = 5  # faults; there may be one in every row
 # The rest of a subject whose commas were taken for those between cells.
 _PART_OF_SUBJECT = re.compile(r"\s*(?:CN|OU?|C|L|ST|DC|E|UID|STREET|SERIALNUMBER)=", re.IGNORECASE)
 _QUOTES_HINT = 'put a subject with commas in it in quotes: "CN=dev1,O=Example"'
@@ -50,6 +53,11 @@ class Fault(Exception):
         super().__init__(text)
         self.line, self.text, self.hint = line, text, hint
 
+    @property
+    def error(self) -> UsageError:
+        """Return the error of the whole text."""
+        return UsageError(f"line {self.line}: {self.text}", hint=self.hint)
+
 
 def shown(name: str) -> str:
     """Return the name of a field that is not known, cut short if need be."""
@@ -65,19 +73,63 @@ def cut(content: bytes) -> tuple[tuple[str, ...], list[Row]]:
     Raises:
         Fault: it cannot be read.
     """
-    text = _text(content)
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise Fault(1, "this is UTF-16, not UTF-8", "save it as UTF-8 (in Excel: CSV UTF-8)")
+    text = decoded(content, "save it as UTF-8")
     return _json_rows(text) if text.lstrip()[:1] == "{" else _csv_rows(text)
 
 
-def _text(content: bytes) -> str:
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise Fault(1, "this is UTF-16, not UTF-8", "save it as UTF-8 (in Excel: CSV UTF-8)")
+def decoded(content: bytes, hint: str) -> str:
+    """Return the text of octets in UTF-8, with or without a byte order mark.
+
+    Args:
+        content: the octets.
+        hint: what to do where they are none.
+
+    Raises:
+        Fault: they are none.
+    """
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         # Not the octets: they may be anything.
-        raise Fault(line, "this is not UTF-8", "save it as UTF-8") from None
+        raise Fault(line, "this is not UTF-8", hint) from None
+
+
+def cells_of(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the cells of the rows of a CSV text that are not blank, after the line of each.
+
+    Raises:
+        Fault: it is no CSV.
+    """
+    # `newline` leaves line ends within quotes as they are.
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    line = 1
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        hint = "put a cell with a comma or a quote in it in quotes, and double the quotes in it"
+        raise Fault(line, f"this is not CSV: {error}", hint) from None
+
+
+def several(faults: Sequence[tuple[str, str]], undone: str) -> UsageError:
+    """Return the one error for the faults of all rows, of which the first are told.
+
+    Args:
+        faults: what is wrong and what to do, of each.
+        undone: what was not done.
+    """
+    told, hints = zip(*faults[:_MOST_TOLD], strict=True)
+    more = f"; and {len(faults) - _MOST_TOLD} more" if len(faults) > _MOST_TOLD else ""
+    each_once = dict.fromkeys(hint for hint in hints if hint)
+    return UsageError(
+        f"{'; '.join(told)}{more}",
+        hint="; ".join([*each_once, f"{undone}, correct the rows first"]),
+    )
 
 
 def _json_rows(text: str) -> tuple[tuple[str, ...], list[Row]]:
@@ -111,21 +163,13 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 def _csv_rows(text: str) -> tuple[tuple[str, ...], list[Row]]:
     if text.lstrip()[:1] == "[":
         raise Fault(1, "this is a JSON array", "write one JSON object a line, without [ and ]")
-    # `newline` leaves line ends within quotes as they are.
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     columns: tuple[str, ...] = ()
-    rows, line = [], 1
-    try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                if not columns:
-                    columns = _header(line, cells)
-                else:
-                    rows.append(Row(line, _cells(line, columns, cells)))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        hint = "put a cell with a comma or a quote in it in quotes, and double the quotes in it"
-        raise Fault(line, f"this is not CSV: {error}", hint) from None
+    rows = []
+    for line, cells in cells_of(text):
+        if not columns:
+            columns = _header(line, cells)
+        else:
+            rows.append(Row(line, _cells(line, columns, cells)))
     return columns, rows
 
 
