@@ -18,8 +18,9 @@ from scepkit.enrolment.challenges.selection import FORMS, Pattern, Selected, Sel
 from scepkit.enrolment.challenges.static import (
     StaticChallenge,
     StaticChallenges,
-    WrongChallenges,
+    too_many_wrong,
 )
+from scepkit.enrolment.rate_limit import WrongGuesses
 from scepkit.errors import BadRequest, BoundReached
 from scepkit.protocol.scep.messages import Pending, Success
 
@@ -110,7 +111,7 @@ def test_a_request_without_a_challenge_has_no_rule(world):
 def test_wrong_shapes_count_as_wrong_challenges(world):
     """Else an address that guesses could tell the shapes by which of them it may go on with."""
     several(world)
-    tries = WrongChallenges(2, lambda: world.now)
+    tries = WrongGuesses(2, lambda: world.now, too_many_wrong)
     world.use(tries=tries)
     for _ in range(2):
         assert world.enrol("neither").refusal == REFUSAL

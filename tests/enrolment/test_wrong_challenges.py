@@ -13,7 +13,8 @@ import recipients
 from enrolment import devices
 from enrolment.test_challenges import REFUSAL
 from enrolment.test_special_keys import with_ec
-from scepkit.enrolment.challenges.static import StaticChallenge, WrongChallenges
+from scepkit.enrolment.challenges.static import StaticChallenge, too_many_wrong
+from scepkit.enrolment.rate_limit import WrongGuesses
 from scepkit.errors import BoundReached
 from scepkit.protocol.algorithms import AES128, NO_LEGACY, SHA256
 from scepkit.protocol.cms import enveloped, pbkdf2
@@ -28,7 +29,8 @@ BOUND = 3
 @pytest.fixture
 def static(world):
     """Return a world with one challenge for all, at which an address may be wrong three times."""
-    world.use(rule=StaticChallenge("secret"), tries=WrongChallenges(BOUND, lambda: world.now))
+    tries = WrongGuesses(BOUND, lambda: world.now, too_many_wrong)
+    world.use(rule=StaticChallenge("secret"), tries=tries)
     return world
 
 

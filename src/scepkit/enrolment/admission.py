@@ -9,10 +9,10 @@ from datetime import datetime
 from scepkit.enrolment import issuing, renewal
 from scepkit.enrolment.challenges import ChallengeRule, NoChallenge, too_long
 from scepkit.enrolment.challenges.selection import Selected, Selection
-from scepkit.enrolment.challenges.static import WrongChallenges
 from scepkit.enrolment.consultation import Consultation
 from scepkit.enrolment.granting import Claim, Granting
 from scepkit.enrolment.notices import notice
+from scepkit.enrolment.rate_limit import WrongGuesses
 from scepkit.enrolment.request import (
     EnrolmentRequest,
     Granted,
@@ -53,7 +53,7 @@ class Admission(Granting):
 
     challenges: ChallengeRule
     now: Callable[[], datetime]
-    tries: WrongChallenges | None = None
+    tries: WrongGuesses | None = None
     selection: Selection | None = None
     consultation: Consultation | None = None
 

@@ -1,14 +1,19 @@
-"""Bounds on how often something is done: by all together, or by each of many."""
+"""Bounds on how often something is done, or guessed at: by all together, or by each of many."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import Lock
 from typing import NamedTuple
 
+from scepkit.errors import BoundReached
+
 _MAX_COUNTED = 10_000
+# So many addresses at their bound are taken for one that guesses from everywhere.
+_ADDRESSES = 10
+_REMEMBERED = timedelta(minutes=1)
 
 
 class _Bucket(NamedTuple):
@@ -100,3 +105,55 @@ class Limiters:
         now = self._now().timestamp()
         known = self._buckets.get(key)
         return _Bucket(per_minute, now) if known is None else known.at(now, per_minute)
+
+
+class WrongGuesses:
+    """Counts wrong guesses at one kind of secret, in this process. Threads may share it.
+
+    An address that was wrong too often is not judged any more, right or wrong, until time has
+    passed: else the answer would still tell. What several threads judge at the same moment is
+    counted after it is judged, so an address may have as many more as there are threads, once.
+
+    Args:
+        per_minute: how many one address may send.
+        now: returns the time as an aware datetime.
+        refusal: makes the refusal of an address that was wrong too often.
+    """
+
+    def __init__(
+        self, per_minute: int, now: Callable[[], datetime], refusal: Callable[[], BoundReached]
+    ) -> None:
+        self._per_minute = per_minute
+        self._now = now
+        self._refusal = refusal
+        self._by_address = Limiters(now)
+        self._in_all = Limiter(per_minute * _ADDRESSES, now)
+        self._flooded_at: datetime | None = None
+
+    @property
+    def is_flood(self) -> bool:
+        """Say whether in the last minute there were too many, of all addresses together."""
+        return self._flooded_at is not None and self._now() - self._flooded_at < _REMEMBERED
+
+    def check(self, peer: str) -> None:
+        """Refuse to judge a guess of an address that was wrong too often.
+
+        Args:
+            peer: what the address is counted under; an unknown one is nobody's.
+
+        Raises:
+            BoundReached: it was.
+        """
+        if peer and not self._by_address.has_room(peer, self._per_minute):
+            raise self._refusal()
+
+    def count(self, peer: str) -> None:
+        """Count a wrong guess.
+
+        Args:
+            peer: as in `check`.
+        """
+        if peer:
+            self._by_address.allows(peer, self._per_minute)
+        if not self._in_all.allows():
+            self._flooded_at = self._now()

@@ -19,9 +19,10 @@ from scepkit.ca.extensions import Locations
 from scepkit.ca.profiles import issuable
 from scepkit.ca.profiles.profile import Profile
 from scepkit.enrolment.admission import Admission
-from scepkit.enrolment.challenges.static import WrongChallenges
+from scepkit.enrolment.challenges.static import too_many_wrong
 from scepkit.enrolment.consultation import Consultation
 from scepkit.enrolment.issuers import Issuers, IssuingCA
+from scepkit.enrolment.rate_limit import WrongGuesses
 from scepkit.enrolment.rules import GetCertRule, KeyChange, RenewalRules, Rules, SubjectRule
 from scepkit.enrolment.secret_box import SecretBox
 from scepkit.enrolment.third_parties import ThirdParties
@@ -153,7 +154,7 @@ def _serve(
         selection=selection,
         secret_box=SecretBox(home.challenge_key),
         now=now,
-        tries=WrongChallenges(settings.wrong_challenges_per_minute, now)
+        tries=WrongGuesses(settings.wrong_challenges_per_minute, now, too_many_wrong)
         if "static" in settings.challenge_kinds or settings.has_short_challenges
         else None,
         consultation=_consultation(name, compiled, issuers, rules, store, now, parties),

@@ -18,15 +18,12 @@ import secrets
 import string
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 from scepkit.enrolment.challenges import MAX_LENGTH, missing, refused
-from scepkit.enrolment.rate_limit import Limiter, Limiters
 from scepkit.errors import BoundReached
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
     from scepkit.protocol.csr import CertificationRequest
@@ -55,9 +52,6 @@ OF_ALL = "wrong static challenges of all addresses"
 
 _TOO_MANY_REQUESTS = 429
 _RETRY_SECONDS = 60
-# So many addresses at their bound are taken for one that guesses from everywhere.
-_ADDRESSES = 10
-_REMEMBERED = timedelta(minutes=1)
 # Of this process: no digest is kept.
 _DIGEST_KEY = secrets.token_bytes(32)
 
@@ -178,55 +172,16 @@ def _alphabet_size(secret: str) -> int:
     return max(2, size + (_OTHERS if is_mixed else 0))
 
 
-class WrongChallenges:
-    """Counts wrong challenges at one endpoint, in this process. Threads may share it.
+def too_many_wrong() -> BoundReached:
+    """Return the refusal of an address that was wrong too often.
 
-    What several threads judge at the same moment is counted after it is judged, so an address may
-    have as many more as there are threads, once.
-
-    Args:
-        per_minute: how many one address may send.
-        now: returns the time as an aware datetime.
+    It is HTTP 429, since FAILURE would tell that the challenge is wrong.
     """
-
-    def __init__(self, per_minute: int, now: Callable[[], datetime]) -> None:
-        self._per_minute = per_minute
-        self._now = now
-        self._by_address = Limiters(now)
-        self._in_all = Limiter(per_minute * _ADDRESSES, now)
-        self._flooded_at: datetime | None = None
-
-    @property
-    def is_flood(self) -> bool:
-        """Say whether in the last minute there were too many, of all addresses together."""
-        return self._flooded_at is not None and self._now() - self._flooded_at < _REMEMBERED
-
-    def check(self, peer: str) -> None:
-        """Refuse to judge a challenge of an address that was wrong too often.
-
-        Args:
-            peer: what the address is counted under; an unknown one is nobody's.
-
-        Raises:
-            BoundReached: it was; HTTP 429, since FAILURE would tell that the challenge is wrong.
-        """
-        if peer and not self._by_address.has_room(peer, self._per_minute):
-            raise BoundReached(
-                _TOO_MANY_REQUESTS,
-                "too many wrong challenges from this address, try again later",
-                bound="wrong static challenges",
-                retry_after=_RETRY_SECONDS,
-                hint="see in the log which devices there have a wrong challenge, or raise "
-                "wrong_challenges_per_minute",
-            )
-
-    def count(self, peer: str) -> None:
-        """Count a wrong challenge.
-
-        Args:
-            peer: as in `check`.
-        """
-        if peer:
-            self._by_address.allows(peer, self._per_minute)
-        if not self._in_all.allows():
-            self._flooded_at = self._now()
+    return BoundReached(
+        _TOO_MANY_REQUESTS,
+        "too many wrong challenges from this address, try again later",
+        bound="wrong static challenges",
+        retry_after=_RETRY_SECONDS,
+        hint="see in the log which devices there have a wrong challenge, or raise "
+        "wrong_challenges_per_minute",
+    )

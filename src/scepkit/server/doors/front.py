@@ -13,11 +13,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from scepkit.enrolment.rate_limit import Limiters
+from scepkit.enrolment.rate_limit import Limiters, WrongGuesses
 from scepkit.errors import BoundReached, HTTPRefused
 from scepkit.protocol.scep.http import HTTPResponse
 from scepkit.server.data_directory import utc_now
-from scepkit.server.doors.wrong_passwords import WrongPasswords
+from scepkit.server.doors.wrong_passwords import PER_MINUTE, too_many_wrong
 from scepkit.server.endpoints import Endpoints, ServedEndpoint
 from scepkit.server.http.bounds import BoundAlarms
 from scepkit.server.http.exchange import Exchange, Head, not_found
@@ -85,7 +85,7 @@ class DoorFront(Front, Generic[_Door]):
         super().__init__(endpoints, executor, store)
         self._store = store
         self._now = now
-        self._wrong = WrongPasswords(now)
+        self._wrong = WrongGuesses(PER_MINUTE, now, too_many_wrong)
         self._rates = Limiters(now)
         self._alarms = BoundAlarms()
         self._delay = RefusalDelay()

@@ -10,69 +10,27 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
-from datetime import datetime, timedelta
 from threading import Lock
 
-from scepkit.enrolment.rate_limit import Limiter, Limiters
 from scepkit.errors import BoundReached
 
 PER_MINUTE = 10
 """Wrong passwords of one address in a minute, per worker process."""
 
-# So many addresses at their bound are taken for one that guesses from everywhere.
-_ADDRESSES = 10
-_REMEMBERED = timedelta(minutes=1)
 _TOO_MANY_REQUESTS = 429
 _RETRY_SECONDS = 60
 _MOST_KNOWN = 1000
 
 
-class WrongPasswords:
-    """Counts wrong passwords at one kind of door, in this process. Threads may share it.
-
-    Args:
-        now: returns the time as an aware datetime.
-    """
-
-    def __init__(self, now: Callable[[], datetime]) -> None:
-        self._now = now
-        self._by_address = Limiters(now)
-        self._in_all = Limiter(PER_MINUTE * _ADDRESSES, now)
-        self._flooded_at: datetime | None = None
-
-    @property
-    def is_flood(self) -> bool:
-        """Say whether in the last minute there were too many, of all addresses together."""
-        return self._flooded_at is not None and self._now() - self._flooded_at < _REMEMBERED
-
-    def check(self, network: str) -> None:
-        """Refuse to judge a password of an address that was wrong too often.
-
-        Args:
-            network: what the address is counted under.
-
-        Raises:
-            BoundReached: it was; HTTP 429.
-        """
-        if not self._by_address.has_room(network, PER_MINUTE):
-            raise BoundReached(
-                _TOO_MANY_REQUESTS,
-                "too many wrong passwords from this address, try again in a minute",
-                bound="wrong passwords",
-                retry_after=_RETRY_SECONDS,
-                hint="see in the log which address it is; a proxy has to name whom it asks for",
-            )
-
-    def count(self, network: str) -> None:
-        """Count a wrong password.
-
-        Args:
-            network: as in `check`.
-        """
-        self._by_address.allows(network, PER_MINUTE)
-        if not self._in_all.allows():
-            self._flooded_at = self._now()
+def too_many_wrong() -> BoundReached:
+    """Return the refusal of an address that was wrong too often."""
+    return BoundReached(
+        _TOO_MANY_REQUESTS,
+        "too many wrong passwords from this address, try again in a minute",
+        bound="wrong passwords",
+        retry_after=_RETRY_SECONDS,
+        hint="see in the log which address it is; a proxy has to name whom it asks for",
+    )
 
 
 class RightPasswords:
