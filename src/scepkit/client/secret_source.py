@@ -168,14 +168,31 @@ def first_line(text: str, where: str, what: str) -> str:
     """Return the first line of a text, which holds a secret.
 
     Raises:
-        UsageError: it is empty.
+        UsageError: it is empty, or not in UTF-8.
     """
     line = text.split("\n", 1)[0].rstrip("\r")
+    check_text(line, where, what)
     if not line:
         raise UsageError(
             f"there is no {what} in {where}", hint=f"the {what} is the first line, and not empty"
         )
     return line
+
+
+def check_text(text: str, where: str, what: str) -> None:
+    """Refuse a secret whose octets are no text, which Python hides in halves of surrogate pairs.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # Not `from`: the exception holds the secret.
+        raise UsageError(
+            f"the {what} in {where} is not text in UTF-8",
+            hint=f"write the {what} in UTF-8 there",
+        ) from None
 
 
 def read_text(path: Path) -> str:

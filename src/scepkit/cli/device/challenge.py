@@ -35,7 +35,7 @@ def read(
         what: what else it is called in these names.
 
     Raises:
-        UsageError: several are given, or what is named is empty.
+        UsageError: several are given, or what is named is empty or not in UTF-8.
         SettingsError: the file cannot be read, the command does not do, or nobody can be asked.
     """
     check(option, file, command, prompt=prompt, what=what)
@@ -55,7 +55,14 @@ def read(
         return secret_source.first_line(text, "stdin", what)
     if option is not None:
         return secret_source.first_line(option, f"--{what}", what)
-    return (os.environ.get(f"SCEP_{what.upper()}") or None) if environment else None
+    return _of_environment(f"SCEP_{what.upper()}", what) if environment else None
+
+
+def _of_environment(variable: str, what: str) -> str | None:
+    text = os.environ.get(variable) or None
+    if text is not None:
+        secret_source.check_text(text, f"${variable}", what)
+    return text
 
 
 def of_options(given: ChallengeOptions, *, environment: bool) -> str | None:
