@@ -523,7 +523,7 @@ def test_imports_that_cannot_be(scep, tmp_path, ca, ca_key, root, root_key):
         (("--cert", "ca.pem"), "either --p12, or --cert and --key"),
         (("--p12", "x", "--cert", "ca.pem", "--key", "k"), "either --p12"),
         (("--cert", "ca.pem", "--key", "other.key"), "is for another key"),
-        (("--cert", "ca.pem", "--key", "ca.pem"), "holds no private key"),
+        (("--cert", "ca.pem", "--key", "ca.pem"), "ca.pem is a certificate, not a private key"),
     ):
         status, _, err = scep("admin", "ca", "import", "default", *files, "--dir", "s")
         assert status == 2

@@ -345,9 +345,17 @@ def test_a_renewal(admin, made, tmp_path):
 def test_what_is_no_request(admin, tmp_path, octets):
     (tmp_path / "no.csr").write_bytes(octets)
     done = admin("try", "device", tmp_path / "no.csr")
-    assert done.code == 1
-    assert "is no PKCS#10 request" in done.err
+    assert done.code == 2
+    assert f"the PKCS#10 in {tmp_path / 'no.csr'} cannot be used" in done.err
     assert "Traceback" not in done.err
+
+
+def test_a_certificate_in_the_place_of_a_request(admin, tmp_path):
+    (tmp_path / "cert.pem").write_text(keys.customer().certificate.pem())
+    done = admin("try", "device", tmp_path / "cert.pem")
+    assert done.code == 2
+    assert f"{tmp_path / 'cert.pem'} is a certificate, not a PKCS#10" in done.err
+    assert "hint: name the file with the request" in done.err
 
 
 def test_a_request_of_a_megabyte(admin, tmp_path):

@@ -21,6 +21,7 @@ OUTPUT = "Output"
 if TYPE_CHECKING:
     from cryptography.x509 import ObjectIdentifier
 
+    from scepkit.errors import ScepError
     from scepkit.protocol.algorithms import Legacy
     from scepkit.protocol.crl import Reason
 
@@ -247,6 +248,28 @@ def read_purposes(lists: Iterable[str]) -> tuple[ObjectIdentifier, ...]:
 
     words = (word.strip() for text in lists for word in text.split(","))
     return read_purposes(word for word in words if word)
+
+
+def no_request(path: Path, content: bytes, error: ScepError) -> UsageError:
+    """Return the error about a file that holds no PKCS#10, or one that cannot be used.
+
+    Args:
+        path: the file.
+        content: what it holds.
+        error: what is wrong with that.
+    """
+    from scepkit.protocol.asn1 import textual
+
+    kind = textual.kind(content)
+    if kind not in ("", "a PKCS#10"):
+        return UsageError(
+            f"{path} is {kind}, not a PKCS#10",
+            hint="name the file with the request, -----BEGIN CERTIFICATE REQUEST-----",
+        )
+    return UsageError(
+        f"the PKCS#10 in {path} cannot be used: {error.message}",
+        hint=error.hint or "openssl req -in FILE -noout -verify -text shows what it is",
+    )
 
 
 def check_seconds(name: str, value: float) -> None:

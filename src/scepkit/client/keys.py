@@ -13,11 +13,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from scepkit.errors import SettingsError, UsageError
+from scepkit.errors import BadAlg, BadRequest, SettingsError, UsageError
 from scepkit.keys import key_files
 from scepkit.keys.files import read_some, refusals
 from scepkit.keys.passphrase import Passphrase
 from scepkit.keys.pem import KEY_MODE, is_encrypted, read_any_key
+from scepkit.protocol import public_keys
 from scepkit.protocol.algorithms import PrivateKey, PublicKey
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms.enveloped import Credential
@@ -106,12 +107,20 @@ def read_foreign_key(path: Path, ask: Callable[[], str]) -> PrivateKey:
         ask: returns the passphrase; called only if the key is encrypted.
 
     Raises:
-        SettingsError: missing, unreadable, encrypted under another passphrase, not a key, or a key
-            of another kind.
+        SettingsError: missing, unreadable, encrypted under another passphrase, not a key, a key
+            of another kind, or one that is too weak to be certified.
     """
     with refusals(f"cannot read the key file {path}"):
         content = read_some(path, _MOST_OCTETS)
-    return _of_a_kind(key_files.read_any_key(content, path, ask), path)
+    found = _of_a_kind(key_files.read_any_key(content, path, ask), path)
+    try:
+        public_keys.check(found.public_key())
+    except (BadRequest, BadAlg) as error:
+        raise SettingsError(
+            f"the key in {path} cannot be certified: {error.message}",
+            hint="use another key, or have a new one made",
+        ) from error
+    return found
 
 
 def _of_a_kind(key: object, path: Path) -> PrivateKey:

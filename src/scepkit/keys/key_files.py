@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from scepkit.errors import SettingsError, UsageError
 from scepkit.keys.pem import PrivateKey
+from scepkit.protocol.asn1 import textual
 
 MOST_OCTETS = 1 << 20
 
@@ -68,10 +69,7 @@ def read_any_key(content: bytes, name: Path | str, ask: Callable[[], str]) -> ob
             return load(content, _octets(ask()))
     except (ValueError, UnsupportedAlgorithm):
         # Not `from`: it may quote what is in the file.
-        raise SettingsError(
-            f"{name} holds no private key that can be read, or its passphrase is another one",
-            hint=_hint(content),
-        ) from None
+        raise _unreadable(content, name) from None
 
 
 def read_pkcs12(content: bytes, name: Path | str, ask: Callable[[], str]) -> KeyAndCertificates:
@@ -132,7 +130,13 @@ def _rsa_or_ec(key: object, name: Path | str) -> PrivateKey:
     )
 
 
-def _hint(content: bytes) -> str:
-    if b"-----BEGIN CERTIFICATE" in content:
-        return "it is a certificate; name the file with its key"
-    return "give the key as PEM or DER: PKCS#8, PKCS#1 or SEC1"
+def _unreadable(content: bytes, name: Path | str) -> SettingsError:
+    kind = textual.kind(content)
+    if kind and b"PRIVATE KEY-----" not in content:
+        return SettingsError(
+            f"{name} is {kind}, not a private key", hint="name the file with its key"
+        )
+    return SettingsError(
+        f"{name} holds no private key that can be read, or its passphrase is another one",
+        hint="give the key as PEM or DER: PKCS#8, PKCS#1 or SEC1",
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scepkit.cli import terminal
+from scepkit.cli import options, terminal
 from scepkit.cli.admin import input_file
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
@@ -140,8 +140,8 @@ def _request(path: Path) -> CertificationRequest:
     """Read a request.
 
     Raises:
-        UsageError: the file cannot be read, or is too large.
-        Malformed: it holds none, or one whose own signature does not hold.
+        UsageError: the file cannot be read, is too large, or holds none, or one whose own
+            signature does not hold.
     """
     from scepkit.keys.pem import dearmored
     from scepkit.protocol import csr
@@ -152,7 +152,7 @@ def _request(path: Path) -> CertificationRequest:
     try:
         return csr.verify(found)
     except Malformed as error:
-        raise Malformed(f"{path} is no PKCS#10 request: {error.message}") from error
+        raise options.no_request(path, octets, error) from error
 
 
 def _certificate(path: Path) -> Certificate:
@@ -167,7 +167,10 @@ def _certificate(path: Path) -> Certificate:
     try:
         return Certificate.read(textual.single(input_file.read(path, _MOST_OCTETS)))
     except Malformed as error:
-        raise UsageError(f"{path} is no certificate: {error.message}") from error
+        raise UsageError(
+            f"{path} is no certificate: {error.message}",
+            hint="name the file with the certificate that is renewed, PEM or DER",
+        ) from error
 
 
 def _challenged(data: list[str] | tuple[()], label: str | None, *, is_bound: bool) -> Challenged:

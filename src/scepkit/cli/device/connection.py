@@ -150,6 +150,7 @@ class AnchorOptions:
 
         Raises:
             SettingsError: the file cannot be used.
+            UsageError: it holds the certificate of something else than a CA.
             UntrustedCA: it is not the expected one, or nobody says that it is.
         """
         if self.ca_file is not None:
@@ -175,11 +176,15 @@ def _read_ca(ca_file: Path) -> Certificate:
 
     Raises:
         SettingsError: it cannot be used.
-        UntrustedCA: it is no CA's.
+        UsageError: it is no CA's.
     """
     found = read_certificate(ca_file)
     if not found.is_ca:
-        raise UntrustedCA(f"the certificate in {ca_file} is not a CA's")
+        raise UsageError(
+            f"the certificate in {ca_file} is not a CA's",
+            hint="name the file with the certificate of the CA (--ca FILE), or give its "
+            "fingerprint (--fingerprint)",
+        )
     return found
 
 

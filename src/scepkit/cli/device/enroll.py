@@ -20,11 +20,12 @@ from scepkit.cli.option_groups import (
     grouped,
 )
 from scepkit.cli.options import WANTED, flag, option
-from scepkit.errors import UsageError
+from scepkit.errors import BadAlg, BadRequest, Malformed, UsageError
 
 if TYPE_CHECKING:
     from scepkit.client.folder import Folder
     from scepkit.client.secret_source import Ask
+    from scepkit.protocol.algorithms import Legacy
 
 _EPILOG = """
 \b
@@ -106,7 +107,7 @@ def enroll(
     from scepkit.client.secret_source import Secrets
 
     # What can be wrong with the options is said before anything happens.
-    asked = _read(subject, san, eku, template, csr)
+    asked = _read(subject, san, eku, template, csr, options.read_legacy(trust.legacy))
     anchor = connection.AnchorOptions(trust.fingerprint, trust.ca_file, insecure=trust.insecure)
     outputs = files.read()
     secrets = Secrets(_asking(Folder(out), key.key_file))
@@ -139,6 +140,7 @@ def _read(
     eku: Iterable[str] | None,
     template: str,
     csr: Path | None,
+    allowed: frozenset[Legacy],
 ) -> dict[str, Any]:
     """Return what is asked for, as `Enroller.enrol` takes it.
 
@@ -147,7 +149,6 @@ def _read(
         SettingsError: a file cannot be read, or a fact of the machine is not known.
     """
     from scepkit.client import host_facts
-    from scepkit.keys.files import read_some, refusals
     from scepkit.protocol.general_name import parse_san
     from scepkit.protocol.rfc4514 import parse_subject
 
@@ -156,17 +157,33 @@ def _read(
             "there is nothing to ask for: neither --subject nor --csr",
             hint="scep enroll --help shows the usage",
         )
-    content = None
-    if csr is not None:
-        with refusals(f"cannot read {csr}"):
-            content = read_some(csr, _LONGEST_CSR)
     return {
         "subject": None if subject is None else parse_subject(host_facts.fill_subject(subject)),
         "names": [parse_san(host_facts.fill_name(one)) for one in san or ()],
         "purposes": options.read_purposes(eku or ()),
         "template": template,
-        "csr": content,
+        "csr": None if csr is None else _request(csr, allowed),
     }
+
+
+def _request(path: Path, allowed: frozenset[Legacy]) -> bytes:
+    """Return the PKCS#10 of a file.
+
+    Raises:
+        UsageError: it holds none that can be sent.
+        SettingsError: it cannot be read.
+    """
+    from scepkit.keys.files import read_some, refusals
+    from scepkit.protocol import csr
+    from scepkit.protocol.asn1 import textual
+
+    with refusals(f"cannot read {path}"):
+        content = read_some(path, _LONGEST_CSR)
+    try:
+        csr.read(textual.request(content), allowed)
+    except (Malformed, BadRequest, BadAlg) as error:
+        raise options.no_request(path, content, error) from error
+    return content
 
 
 def _asking(folder: Folder, key_file: Path | None) -> Ask:

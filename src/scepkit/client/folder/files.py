@@ -71,8 +71,12 @@ def read_certificates(path: Path) -> tuple[Certificate, ...]:
     except Malformed as error:
         raise SettingsError(f"{path} holds a certificate that cannot be read: {error}") from error
     if not found:
+        kind = textual.kind(text)
+        is_other = kind not in ("", "a certificate")
         raise SettingsError(
-            f"{path} is not a certificate in PEM",
+            f"{path} is {kind}, not a certificate"
+            if is_other
+            else f"{path} is not a certificate in PEM",
             hint="it should start with -----BEGIN CERTIFICATE-----",
         )
     return found

@@ -24,6 +24,16 @@ _REQUEST = re.compile(  # section 7
     rb"-----BEGIN ((?:NEW )?CERTIFICATE REQUEST)-----([A-Za-z0-9+/=\s]*)-----END \1-----"
 )
 
+# What a label says that the content is, for people.
+_LABEL = re.compile(rb"-----BEGIN ([A-Z0-9 .#]{1,40})-----")
+_KINDS = {
+    b"CERTIFICATE REQUEST": "a PKCS#10",
+    b"CERTIFICATE": "a certificate",
+    b"PRIVATE KEY": "a private key",
+    b"PUBLIC KEY": "a public key",
+    b"CRL": "a CRL",
+}
+
 # No certificate, CRL or CMS message is among these: all hold an OBJECT IDENTIFIER, whose tag is 6.
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_=\s-]+")
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
@@ -80,6 +90,16 @@ def request(body: bytes) -> bytes:
         Malformed: there are several, or it is not base64.
     """
     return (_blocks(_REQUEST, body, 1) or (_unpacked(body),))[0]
+
+
+def kind(text: bytes) -> str:
+    """Return what a PEM text says that it is, such as `a certificate`; "" where that is not known.
+
+    It is for people, who name the wrong file: the label of the first block tells it.
+    """
+    found = _LABEL.search(text)
+    ends = (said for end, said in _KINDS.items() if found and found[1].endswith(end))
+    return next(ends, "")
 
 
 def _blocks(kind: re.Pattern[bytes], text: bytes, most: int) -> tuple[bytes, ...]:
