@@ -19,6 +19,7 @@ from scepkit.protocol.scep.attributes import TransactionID
 from scepkit.protocol.scep.http import Operation
 from scepkit.protocol.scep.transaction import Issued
 
+DONE, FAILED = 0, 1
 URL = "http://ca.example/cgi-bin/pkiclient.exe"
 KEPT = Record(
     URL,
@@ -137,6 +138,33 @@ def test_a_certificate_of_a_successor_that_was_given_up_does_not_count(waits, sc
     status, _, err = scep("renew", "a", "--next-ca")
     assert status == 0, err
     assert Folder(Path("a/next")).ca() == httpd.ca("other-ca").certificate
+
+
+AWAY = "warning: the CA could not be asked for its successor: nothing listens at "
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("renew a", "not yet: CN=a is valid until "),
+        ("renew --all a", "a: not yet: due from "),
+        ("agent run --once a", "1 directory: 1 valid"),
+    ],
+)
+def test_a_server_that_is_away_while_a_certificate_waits_and_none_is_due(
+    waits, scep, command, said
+):
+    waits.__exit__(None, None, None)
+    status, _, err = scep(*command.split())
+    assert (status, AWAY in err, said in err) == (DONE, True, True), err
+    assert scep("status", "a")[0] == DONE
+
+
+@pytest.mark.parametrize("option", ["--force", "--next-ca"])
+def test_whoever_wants_a_certificate_is_told_that_the_server_is_away(waits, scep, option):
+    waits.__exit__(None, None, None)
+    status, _, err = scep("renew", "a", option)
+    assert (status, err.startswith("error: nothing listens at ")) == (FAILED, True), err
 
 
 @pytest.mark.rfc("A-15")

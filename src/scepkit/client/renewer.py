@@ -44,7 +44,7 @@ from scepkit.client.submission import (
     warn_unless_readable,
 )
 from scepkit.client.trust import ChooseAnchor
-from scepkit.errors import CertificateRevoked, Hint, Malformed, SettingsError, UsageError
+from scepkit.errors import CertificateRevoked, Hint, Malformed, Remote, SettingsError, UsageError
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.certificate_template import certificate_template
 from scepkit.protocol.extensions import purpose_name, read_purposes
@@ -235,10 +235,11 @@ class Renewer:
         return is_wanted or clock.now() >= time.at
 
     def _not_due(self, current: Certificate, record: Record, time: RenewalTime) -> NotDue:
-        """Check a certificate that is not due for revocation."""
+        """Check a certificate that is not due for revocation, and change the further files."""
         standing = revocation_check.check(
             self._folder, current, self._connection, record.allowed, self._tell
         )
+        change_outputs(self._folder, record, self._tell)
         return NotDue(current, time.at, standing, time.advice)
 
     def _with_client(
@@ -253,18 +254,25 @@ class Renewer:
         current = folder.require_certificate()
         record = self._advised(current, record, options)
         time = self._time(current, record, options)
-        is_due = self._is_due(time, options)
-        if not (is_due or options.next_ca or folder.ahead.path.exists()):
+        must = options.next_ca or self._is_due(time, options)
+        if not (must or folder.ahead.path.exists()):
             outcome = self._not_due(current, record, time)
-            change_outputs(folder, record, self._tell)
             rollover.look_ahead(client, folder, record, self._tell)
             return outcome
         password = challenge() if callable(challenge) else challenge
-        return self._with_ca(client, record, time, options, password)
+        try:
+            found = self._find(client, record)
+        except Remote as error:
+            if must:
+                raise
+            self._tell(events.NextCAUnknown(error))
+            return self._not_due(current, record, time)
+        return self._with_ca(client, found, record, time, options, password)
 
     def _with_ca(
         self,
         client: Client,
+        found: FoundCA,
         record: Record,
         time: RenewalTime,
         options: RenewalOptions,
@@ -272,7 +280,6 @@ class Renewer:
     ) -> Outcome:
         """Follow a rollover of the CA, then renew if it is time."""
         folder, tell = self._folder, self._tell
-        found = self._find(client, record)
         # Before changing over: a successor that was given up for another one must not be changed
         # to.
         following, record = rollover.learn(
@@ -290,7 +297,6 @@ class Renewer:
             change_outputs(folder, record, self._tell)
             return renewal.ahead(following)
         if not self._is_due(time, options):
-            change_outputs(folder, record, self._tell)
             return self._not_due(current, record, time)
         if time.advice is not None and clock.now() >= time.at:
             tell(events.RenewalAdvised(time.advice))

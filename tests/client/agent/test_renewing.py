@@ -149,6 +149,17 @@ def test_others_do_not_wait_for_a_server_that_is_away(serve, enrolled, look, tim
     assert len(asked) == 1
 
 
+def test_where_nothing_is_due_a_server_that_is_away_is_no_failure(serve, enrolled, look, told):
+    """It is asked once in a pass; the next one asks for another directory."""
+    site = serve(*[grant] * 2)
+    folders = [enrolled(site, name) for name in ("a", "b")]
+    site.__exit__(None, None, None)
+    for _ in range(2):
+        assert [one.verdict for one in look(*folders)] == [Verdict.WELL] * 2
+    warned = [one.directory for one in told if isinstance(one, events.RenewerSaid)]
+    assert warned == [one.path for one in folders]
+
+
 def test_a_busy_server_says_when(serve, enrolled, look, time):
     site = serve(grant, grant)
     folder = enrolled(site)

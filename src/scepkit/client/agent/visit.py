@@ -202,6 +202,9 @@ class _Work:
             return
         if is_due:
             self._begin()
+        elif not is_interrupted and self._away() is not None:
+            # Nothing is due: the next look asks what this one cannot.
+            return
         # What the server advises is in `renew_at` already.
         before = found.not_after - renew_at if found is not None and renew_at is not None else None
         options = RenewalOptions(before, advised=False)
@@ -293,9 +296,14 @@ class _Work:
         Raises:
             TransportError: it was.
         """
+        error = self._away()
+        if error is not None:
+            raise error
+
+    def _away(self) -> TransportError | None:
+        """Return why the server could not be reached in this pass; None where nothing says so."""
         record = self._server_record()
-        if record is not None and record.url in self._around.away:
-            raise self._around.away[record.url]
+        return None if record is None else self._around.away.get(record.url)
 
     def _connection(self) -> Connection:
         timeout = self._settings.timeout
