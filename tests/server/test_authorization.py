@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from scepkit.ca.profiles.profile import Profile
 from scepkit.errors import SettingsError
 from scepkit.server import assembly, authorization, data_directory, settings
 from scepkit.server.endpoint_files import EndpointFiles
@@ -148,7 +149,8 @@ def test_rules_with_a_list_of_devices(directory, rules, became):
     home = data_directory.prepare(path, now=datetime.now(UTC))
     with Store.open(home.settings.database_url) as store:
         files, now = EndpointFiles(), data_directory.utc_now
-        challenges, selection = authorization.rules_of("default", home, store, files, now)
+        more = Profile(), files, now
+        challenges, selection = authorization.rules_of("default", home, store, *more)
         assert selection.unchallenged is not None
         assert challenges.max_length
 
@@ -187,6 +189,12 @@ def test_an_endpoint_with_several_rules(assembled):
     assert chosen("A" * 32).challenges == admission.challenges
     assert chosen("site-").challenges.each[0].name == "2026"
     assert not chosen("A" * 32).waits
+
+
+def test_a_list_of_devices_knows_what_its_endpoint_issues(assembled):
+    text = f'{RULE}kind = "devices"\n[profile.device]\nnames.kinds = ["ip"]\n'
+    admission = assembled(text)
+    assert admission.challenges.devices.profile is admission.profile
 
 
 def test_a_static_challenge_that_its_rule_does_not_take(assembled):
