@@ -20,7 +20,6 @@ from scepkit.ca import suitability
 from scepkit.ca.authority import Authority
 from scepkit.ca.identity import Identity
 from scepkit.ca.issuer import Order
-from scepkit.ca.name_constraints import NameConstraints, _text_of
 from scepkit.ca.profiles.issuable import name_fault
 from scepkit.ca.profiles.profile import Profile
 from scepkit.errors import BadRequest, Malformed, SettingsError
@@ -28,6 +27,7 @@ from scepkit.protocol.asn1 import der
 from scepkit.protocol.distinguished_name import EMPTY, Name
 from scepkit.protocol.extensions import SUBJECT_ALTERNATIVE_NAME, Extensions, extension
 from scepkit.protocol.general_name import GeneralName
+from scepkit.protocol.name_constraints import NameConstraints, _text_of
 from scepkit.server.settings.profiles.format import ProfileSettings
 from waiting import PATIENCE
 

@@ -59,8 +59,18 @@ class Reply:
         return self.rep.fail_info.name, self.rep.text
 
 
-def seal(message, *, to, transaction_id="a", nonce=None, signer=None, digest=SHA256, cipher=AES128):
-    """Write a request; `to` is the RA's certificate as `Certificate`."""
+def seal(
+    message,
+    *,
+    to,
+    transaction_id="a",
+    nonce=None,
+    signer=None,
+    digest=SHA256,
+    cipher=AES128,
+    issuers=(),
+):
+    """Write a request to an RA with this `Certificate`; `issuers` are the signer's CAs."""
     return pkimessage.seal_request(
         message,
         transaction_id=TransactionID(transaction_id.encode("latin-1")),
@@ -70,6 +80,7 @@ def seal(message, *, to, transaction_id="a", nonce=None, signer=None, digest=SHA
         digest=digest,
         cipher=cipher,
         random=os.urandom,
+        extra_certificates=[one.der for one in issuers],
     )
 
 

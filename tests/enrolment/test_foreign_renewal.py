@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import forge
 import keys
@@ -12,9 +14,12 @@ from scepkit.client.client import CA, Client
 from scepkit.enrolment.rules import RenewalRules
 from scepkit.errors import RequestRefused
 from scepkit.protocol.cms import signed
+from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.scep import ca_certificates, capabilities, http
 from scepkit.protocol.scep.http import HTTPResponse
+from scepkit.protocol.scep.messages import Success
 
+REFUSED = "a RenewalReq has to be signed with a certificate of this CA"
 SAID = capabilities.parse(b"SCEPStandard\nRenewal")
 
 
@@ -168,7 +173,91 @@ def test_a_certificate_that_no_factory_issued_renews_nothing(world, factory):
             scep={"message_type": "17"},
         )
         refused = devices.read(world.endpoint.respond(message), world.ra, device).refusal
-        assert refused[1] == "a RenewalReq has to be signed with a certificate of this CA"
+        assert refused[1] == REFUSED
+
+
+def extended(value, *, critical=True):
+    return x509.Extension(value.oid, critical, value)
+
+
+OF_LAB = x509.NameConstraints(
+    [x509.DirectoryName(Name.parse("O=Lab").x509()), x509.DNSName("lab.example")], None
+)
+UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\5\0")
+CODE_SIGNING = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING])
+CLIENT_AUTH = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+
+
+@pytest.mark.rfc("S-2.3-6")
+@pytest.mark.parametrize(
+    ("limit", "subject", "name", "why"),
+    [
+        (extended(OF_LAB), "CN=dev,O=Lab", "dev.lab.example", ""),
+        (extended(OF_LAB), "CN=dev,O=Corp", "dev.lab.example", "subject is in no permitted"),
+        (extended(OF_LAB), "CN=dev,O=Lab", "vpn.corp.example", "dNSName is in no permitted"),
+        (extended(OF_LAB, critical=False), "CN=dev,O=Corp", "dev.lab.example", "no permitted"),
+        (extended(UNKNOWN), "CN=dev", "dev.example", "not known here: 1.3.6.1.4.1.99999.1"),
+        (extended(UNKNOWN, critical=False), "CN=dev", "dev.example", ""),
+        (extended(CODE_SIGNING, critical=False), "CN=dev", "dev.example", "other purposes"),
+        (extended(CLIENT_AUTH, critical=False), "CN=dev", "dev.example", ""),
+    ],
+    ids=[
+        "names",
+        "another subject",
+        "another host",
+        "names, not critical",
+        "unknown",
+        "unknown, not critical",
+        "code",
+        "clients",
+    ],
+)
+def test_a_ca_of_a_factory_vouches_for_what_it_may_certify(
+    world, factory, limit, subject, name, why
+):
+    """Somebody may be trusted with names of a laboratory, or with code, and with nothing else."""
+    root, _, _ = factory
+    signs = {"ca": True, "key_usage": keys.usage("key_cert_sign")}
+    lab = keys.certify("Lab CA", keys.rsa_key("lab"), root, more=[limit], **signs)
+    san = x509.SubjectAlternativeName([x509.DNSName(name)])
+    device = keys.certify(
+        Name.parse(subject).x509(), keys.device().key, lab, more=[extended(san, critical=False)]
+    )
+    world.use(renewal=RenewalRules(anchors=(root.certificate,)))
+    message = devices.renewal_req(
+        to=world.ra,
+        signer=device,
+        subject=subject,
+        sans=[f"dns:{name}"],
+        issuers=[lab],
+    )
+    if why:
+        assert why in world.reason(message)
+        assert world.ask(message, device).refusal[1] == REFUSED
+    else:
+        assert isinstance(world.ask(message, device).rep, Success)
+
+
+@pytest.mark.rfc("S-2.3-6")
+@pytest.mark.parametrize(
+    ("oid", "renews"),
+    [
+        ("1.3.6.1.4.1.99999.1", False),
+        ("1.3.6.1.4.1.11129.2.4.3", False),
+        ("1.3.6.1.4.1.311.21.10", True),
+        ("1.3.6.1.5.5.7.1.24", True),
+        ("2.16.840.1.113730.1.1", True),
+    ],
+    ids=["unknown", "precertificate", "application policies", "TLS feature", "Netscape"],
+)
+def test_a_critical_extension_of_a_device(world, factory, oid, renews):
+    """What is not known could say that the certificate is none (RFC 5280 section 4.2)."""
+    root, _, _ = factory
+    more = [extended(x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), b"\5\0"))]
+    device = keys.certify("dev", keys.device().key, root, more=more)
+    world.use(renewal=RenewalRules(anchors=(root.certificate,)))
+    reply = world.renew(device, subject="CN=dev")
+    assert isinstance(reply.rep, Success) is renews
 
 
 def test_an_email_address_of_a_factory_s_subject_may_be_asked_for(world, factory):

@@ -18,6 +18,7 @@ from scepkit.errors import BadReply, UntrustedCA
 from scepkit.protocol import chain
 from scepkit.protocol.certificate import fingerprint
 from scepkit.protocol.cms import signed
+from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.scep import ca_certificates, transaction
 
 CA_BITS = usage("key_cert_sign", "crl_sign")
@@ -289,6 +290,49 @@ def dated(begins, usages=ENCRYPTS, issuer=None, which="ra", **how):
     return certify(
         "RA", keys.rsa_key(which), issuer or keys.ca(), key_usage=usages, not_before=begins, **how
     )
+
+
+LAB = x509.NameConstraints([x509.DirectoryName(Name.parse("O=Lab").x509())], None)
+CODE_SIGNING = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING])
+UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\5\0")
+
+
+@pytest.mark.rfc("S-2.2-5")
+@pytest.mark.parametrize(
+    ("extension", "critical"),
+    [(LAB, True), (LAB, False), (CODE_SIGNING, False), (UNKNOWN, True)],
+    ids=["names", "names, not critical", "purposes", "unknown"],
+)
+def test_who_may_certify_something_else_certifies_no_ra(extension, critical):
+    """A CA below the one that is trusted, which may certify a laboratory, is not taken for more."""
+    root = certify("Root", keys.rsa_key("root"), ca=True, key_usage=CA_BITS)
+    more = [x509.Extension(extension.oid, critical, extension)]
+    name = Name.parse("CN=Lab CA,O=Lab").x509()
+    lab = certify(name, keys.rsa_key("lab"), root, ca=True, key_usage=CA_BITS, more=more)
+    good, evil = dated(-2, issuer=root), dated(-1, issuer=lab, which="stranger")
+    trusted = ca_certificates.trust(
+        [one.certificate for one in (evil, lab, good, root)], root.certificate, NOW
+    )
+    assert trusted.recipient == good.certificate
+    assert evil.certificate not in trusted.signers
+
+
+@pytest.mark.rfc("S-2.2-5")
+@pytest.mark.parametrize(
+    "purpose",
+    [
+        ExtendedKeyUsageOID.CLIENT_AUTH,
+        ExtendedKeyUsageOID.EMAIL_PROTECTION,
+        ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
+        x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.1"),
+    ],
+    ids=lambda oid: oid.dotted_string,
+)
+def test_an_ra_below_a_ca_that_says_for_what_it_certifies(purpose):
+    """It is one where the CA may certify somebody who shows who he is, signs CMS, or is an RA."""
+    world = hierarchy(purposes=[purpose])
+    trusted = ca_certificates.trust(world.certificates, world.root.certificate, NOW)
+    assert trusted.recipient == world.ra.certificate
 
 
 @pytest.mark.rfc("P-29")

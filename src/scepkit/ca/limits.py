@@ -9,13 +9,12 @@ from datetime import datetime
 from cryptography import x509
 
 from scepkit.ca.checks import label
-from scepkit.ca.name_constraints import NameConstraints
 from scepkit.errors import BadRequest, Malformed, SettingsError
 from scepkit.protocol.asn1 import x509 as _x509
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.distinguished_name import Name
-from scepkit.protocol.extensions import NAME_CONSTRAINTS
 from scepkit.protocol.general_name import GeneralName
+from scepkit.protocol.name_constraints import NameConstraints
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +85,15 @@ def constraints_of(certificate: x509.Certificate) -> NameConstraints | None:
     """
     found = Certificate.of(certificate)
     try:
-        value = found.extensions.find(NAME_CONSTRAINTS)
-        if value is None:
-            return None
-        _x509.check(found.der)
-        return NameConstraints.read(value, str(found.subject_name))
+        constraints = NameConstraints.of(found)
+        if constraints is not None:
+            _x509.check(found.der)
     except Malformed as error:
         raise SettingsError(
             f"the name constraints of {label(certificate)} cannot be read: {error.message}",
             hint="nobody could verify what it issues; have it issued anew",
         ) from error
+    return constraints
 
 
 def _path_length_fault(above: Sequence[x509.Certificate]) -> str:

@@ -210,18 +210,22 @@ class Senders:
             StoreError: the database cannot answer.
         """
         pool = list(dated(embedded)) if rules.anchors else []
+        reasons: dict[str, None] = {}
         for anchor in rules.anchors:
             try:
-                way = chain.build(signer, pool, anchor, now)
-            except BadReply:
+                way = chain.build(signer, pool, anchor, now, chain.AUTHENTICATION)
+            except BadReply as error:
+                reasons[error.message] = None
                 continue
             issuer = way[min(1, len(way) - 1)]
             row = self.store.find_certificate(issuer.key_hash, signer.serial)
             if row is not None and row.revoked_at is not None:
                 raise revoked()
             return RenewedCertificate(signer, None)
+        said = "a RenewalReq has to be signed with a certificate of this CA"
         raise BadRequest(
-            "a RenewalReq has to be signed with a certificate of this CA",
+            f"{said} ({'; '.join(reasons)})" if reasons else said,
+            text=said,
             hint="a device without one enrols with a PKCSReq",
             rule="renewal",
         )

@@ -32,6 +32,8 @@ _RA_PURPOSES = frozenset(
         ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
     }
 )
+# What the CA above it may certify for, if it says so; emailProtection is what openssl asks of CMS.
+_ABOVE_AN_RA = chain.AUTHENTICATION | _RA_PURPOSES | {ExtendedKeyUsageOID.EMAIL_PROTECTION}
 
 _CA, _RA = "CA", "RA"
 
@@ -254,7 +256,7 @@ def _chains(
     one: Certificate, pool: Sequence[Certificate], anchor: Certificate, now: datetime
 ) -> bool:
     try:
-        chain.build(one, pool, anchor, now)
+        chain.build(one, pool, anchor, now, None if one.is_ca else _ABOVE_AN_RA)
     except BadReply:
         return False
     return True

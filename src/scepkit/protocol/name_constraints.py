@@ -6,7 +6,8 @@ NameConstraints ::= SEQUENCE {
 GeneralSubtrees ::= SEQUENCE OF SEQUENCE {
     base GeneralName, minimum [0] INTEGER DEFAULT 0, maximum [1] INTEGER OPTIONAL }
 
-Verifiers differ in the corners; where they do, a name is refused: what is issued verifies with all.
+Verifiers differ in the corners; where they do, a name is refused: what is issued verifies with all,
+and what somebody else issued is believed only where all would believe it.
 So a host name in the CN counts as well if there is no dNSName, as openssl has it, and of a kind of
 which a subtree cannot be compared no name passes, be the extension critical or not.
 """
@@ -23,19 +24,22 @@ from cryptography.x509.oid import NameOID
 
 from scepkit.errors import BadRequest, Malformed
 from scepkit.protocol.asn1 import ber, der, strings
+from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.extensions import NAME_CONSTRAINTS
 from scepkit.protocol.general_name import ADDRESS_SIZES, GeneralName
 
 _OTHER, _EMAIL, _DNS, _DIRECTORY, _URI, _IP = 0xA0, 0x81, 0x82, 0xA4, 0x86, 0x87
+_OTHER_THAN_UPN = -1  # of the otherNames, user principal names alone are a kind of their own
 _KINDS = {
     _OTHER: "otherName",
+    _OTHER_THAN_UPN: "otherName",
     _EMAIL: "rfc822Name",
     _DNS: "dNSName",
     _DIRECTORY: "directoryName",
     _URI: "uniformResourceIdentifier",
     _IP: "iPAddress",
 }
-_NONE = -1
 _PERMITTED, _EXCLUDED = 0xA0, 0xA1
 _MINIMUM_0 = b"\x80\x01\x00"  # the default, written out
 _MOST_COMPARISONS = 1 << 20  # as openssl has it
@@ -111,20 +115,39 @@ class NameConstraints:
             found[tag] = tuple(map(_subtree, ber.parts(part, tag, "subtrees")))
         return cls(owner, found.get(_PERMITTED, ()), found.get(_EXCLUDED, ()))
 
-    def check(self, subject: Name, names: Sequence[GeneralName]) -> None:
+    @classmethod
+    def of(cls, certificate: Certificate) -> NameConstraints | None:
+        """Return those of a CA's certificate; None if it has none.
+
+        Raises:
+            Malformed: they cannot be read.
+        """
+        value = certificate.extensions.find(NAME_CONSTRAINTS)
+        return None if value is None else cls.read(value, str(certificate.subject_name))
+
+    def check(
+        self,
+        subject: Name,
+        names: Sequence[GeneralName],
+        *,
+        is_issuer: bool = False,
+        most: int = _MOST_COMPARISONS,
+    ) -> None:
         """Refuse names that the constraints do not allow.
 
         Args:
             subject: of a certificate.
             names: its alternative names.
+            is_issuer: whether it is a CA's between: the CN of such a one names no host.
+            most: how many comparisons of a name with a subtree may be made.
 
         Raises:
             BadRequest: one is not allowed; the text names its kind and the rule, no value, and the
                 message for the log the subtrees, too.
         """
-        compared = [*_of_subject(subject, names), *map(_compared, names)]
+        compared = [*_of_subject(subject, names, is_issuer), *map(_compared, names)]
         subtrees = len(self.permitted) + len(self.excluded)
-        if len(compared) * subtrees > _MOST_COMPARISONS:
+        if len(compared) * subtrees > most:
             raise BadRequest(
                 "there are too many names for the CA's name constraints", rule="name_constraints"
             )
@@ -169,13 +192,16 @@ def _subtree(element: bytes) -> Subtree:
     if not base:
         raise Malformed("a subtree without a base")
     name = GeneralName(base)
-    # Of the otherNames only user principal names are ever issued.
-    kind = _NONE if name.kind == "other" else base[0]
+    kind = _kind(name)
     read = _READERS.get(kind)
     holds = None if read is None else read(name)
     if bounds and bounds != [_MINIMUM_0]:
         holds = None  # RFC 5280 forbids them, and nobody knows what they mean
     return Subtree(kind, _text_of(name), holds)
+
+
+def _kind(name: GeneralName) -> int:
+    return _OTHER_THAN_UPN if name.kind == "other" else name.der[0]
 
 
 def _text_of(name: GeneralName) -> str:
@@ -280,11 +306,15 @@ _READERS: dict[int, Callable[[GeneralName], _Holds]] = {
 # --- the names of a certificate -------------------------------------------------------------------
 
 
-def _of_subject(subject: Name, names: Sequence[GeneralName]) -> Iterator[_Compared]:
+def _of_subject(
+    subject: Name,
+    names: Sequence[GeneralName],
+    is_issuer: bool,  # noqa: FBT001
+) -> Iterator[_Compared]:
     if subject.is_empty:
         return
     yield _Compared(_DIRECTORY, "the subject", _parts(subject))
-    has_host = any(one.der[0] == _DNS for one in names)
+    has_host = is_issuer or any(one.der[0] == _DNS for one in names)
     for attribute in (one for rdn in subject.rdns for one in rdn):
         if attribute.oid == _EMAIL_ADDRESS:
             # Openssl refuses any other type as soon as there are constraints of whatever kind.
@@ -302,7 +332,7 @@ def _of_subject(subject: Name, names: Sequence[GeneralName]) -> Iterator[_Compar
 
 
 def _compared(name: GeneralName) -> _Compared:
-    kind = name.der[0]
+    kind = _kind(name)
     label = f"a subjectAltName of the kind {_KINDS.get(kind, 'unknown')}"
     if kind in (_DNS, _EMAIL, _URI):
         return _Compared(kind, label, name.string)
