@@ -1,14 +1,22 @@
-"""Octets that are no text where a text is expected, such as what a Latin-1 terminal writes."""
+"""Octets that are no text where a text is expected, and letters that a terminal has not.
+
+A Latin-1 terminal writes such octets, and one without a locale has ASCII alone.
+"""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import typer
 
 from scepkit.cli.app import app
+from scepkit.server import data_directory
+from scepkit.server.database import open_store
 
 LATIN_1 = os.fsdecode(b"caf\xe9")
 OF_FILES = {"FILE", "PLACE", "COMMAND"}
@@ -85,3 +93,32 @@ def test_piped_octets_that_are_no_text(scep, monkeypatch):
     status, _, err = scep(*ENROLL, "--challenge", "-")
     assert status == 2
     assert err.startswith("error: the challenge in stdin is not text in UTF-8\n")
+
+
+ASCII = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def as_process(*words, piped=b"", **variables):
+    """Run `scep` as a process, whose stdin and stdout have an encoding."""
+    command = [sys.executable, "-m", "scepkit", *words]
+    environment = {**os.environ, **variables}
+    return subprocess.run(command, input=piped, env=environment, capture_output=True, check=False)
+
+
+def test_a_letter_that_the_terminal_has_not_is_escaped(scep):
+    home = data_directory.prepare(Path("s"), now=datetime.now(UTC), layout="ec")
+    open_store(home.settings).close()
+    label = "Zo\N{LATIN SMALL LETTER E WITH DIAERESIS}"
+    assert scep("admin", "challenge", "new", "--label", label, "--dir", "s")[0] == 0
+    done = as_process("admin", "challenge", "list", "--dir", "s", **ASCII)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"Zo\\xeb" in done.stdout
+    done = as_process("admin", "challenge", "list", "--dir", "s", PYTHONIOENCODING="ascii:replace")
+    assert b"Zo?" in done.stdout
+
+
+def test_piped_octets_that_are_no_text_to_a_strict_locale():
+    strict = {"PYTHONIOENCODING": "utf-8:strict"}
+    done = as_process(*ENROLL, "--challenge", "-", piped=b"\xff\n", **strict)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"error: the challenge in stdin is not text in UTF-8\n")

@@ -141,6 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
         The exit status: 0 done, 1 refused or failed, 2 wrong usage or a local problem, 3 pending.
     """
     terminal.replace_closed_streams()
+    terminal.write_and_read_any_text()
     words = sys.argv[1:] if arguments is None else arguments
     try:
         return _run(words)

@@ -8,12 +8,14 @@ The rules:
 - Nothing needs colour to be understood; there is some on a terminal that wants it.
 - Text from a peer is shown with its control characters escaped, so that it cannot move the cursor
   or pass for something that we say. So all talk passes through `escape`.
+- A letter that the terminal's encoding has not is shown escaped, too, and ends no command.
 - No challenge and no key is ever printed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import sys
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 # What a shell reports for a command that was stopped by SIGPIPE.
 _BROKEN_PIPE = 141
+# How Python writes, unless somebody has said it otherwise (PYTHONIOENCODING).
+_STRICT = ("strict", "surrogateescape")
 _EVERY = 5.0  # seconds between two lines of a tally
 
 
@@ -47,6 +51,24 @@ def replace_closed_streams() -> None:
             nowhere = open(os.devnull, "w")  # noqa: PTH123, SIM115
             os.set_inheritable(nowhere.fileno(), True)
             setattr(sys, name, nowhere)
+
+
+def write_and_read_any_text() -> None:
+    """Let stdout escape letters that its encoding has not, as stderr does, and stdin take octets.
+
+    Otherwise a name with such a letter would end a list in its midst. Octets on stdin that are no
+    text are told from text where it is known what they should be.
+    """
+    out, read = sys.stdout, sys.stdin
+    if isinstance(out, io.TextIOWrapper) and out.errors in _STRICT and not _takes_any_text(out):
+        out.reconfigure(errors="backslashreplace")
+    if isinstance(read, io.TextIOWrapper) and read.errors == "strict":
+        read.reconfigure(errors="surrogateescape")
+
+
+def _takes_any_text(stream: io.TextIOWrapper) -> bool:
+    """Say whether all letters can be written, and names of files as the octets that they are."""
+    return stream.errors == "surrogateescape" and stream.encoding.lower() == "utf-8"
 
 
 def escape(text: str) -> str:
