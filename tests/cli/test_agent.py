@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 
 import httpd
+import keys
 from pair import grant
 from scepkit.cli.device import agent_units
 from scepkit.client import clock
 from scepkit.client.agent import places
 from scepkit.errors import BadRequest
+from scepkit.keys import pem
+from scepkit.keys.passphrase import Passphrase
 from scepkit.protocol.scep.messages import Pending
 
 DONE, FAILED, USAGE, WAITS = 0, 1, 2, 3
@@ -108,6 +111,62 @@ def test_one_fails(serve, enroll, scep, days):
     _, _, err = scep("agent", "--once", "root")
     assert "error" not in err
     assert scep("agent", "--once", "root")[0] == FAILED
+
+
+OTHER_KEY = "root/a/key.pem is not the key of root/a/cert.pem"
+# What is done to a directory, and what would fail months later at its renewal.
+UNFIT = {
+    "another key": (lambda: shutil.copy("root/b/key.pem", "root/a/key.pem"), OTHER_KEY),
+    "no key": (lambda: Path("root/a/key.pem").unlink(), "root/a/key.pem is missing"),
+    "no CA": (lambda: Path("root/a/ca.pem").unlink(), "no certificate file root/a/ca.pem"),
+    "no record": (lambda: Path("root/a/enrolment.json").unlink(), "root/a is not recorded"),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), UNFIT.values(), ids=UNFIT)
+def test_what_a_renewal_would_fail_for_is_said_before_its_time(usual, scep, change, said):
+    change()
+    for command in ("status --all root --check", "agent --once root", "status --all root --check"):
+        status, out, err = scep(*command.split())
+        assert (status, said in out + err) == (FAILED, True), out + err
+    state = json.loads(scep("status", "root/a", "--json")[1])
+    assert (said in state["problem"], state["agent"]) == (True, "failed")
+    status, _, err = scep("renew", "root/a")
+    assert (status, said in err) == (USAGE, True), err
+    assert [one["state"] for one in statuses(scep)] == ["failed", "valid"]
+
+
+def statuses(scep):
+    return json.loads(scep("status", "--all", "root", "--json")[1])["directories"]
+
+
+def test_what_cannot_be_looked_at_is_no_failure(usual, scep, monkeypatch):
+    """A monitor's user cannot read the key, perhaps, and the key may be encrypted."""
+    access = os.access
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            os, "access", lambda path, mode: "key.pem" not in str(path) and access(path, mode)
+        )
+        UNFIT["another key"][0]()
+        assert scep("status", "--all", "root", "--check")[0] == DONE
+    Path("root/a/key.pem").write_bytes(pem.key_pem(keys.rsa_key("other"), Passphrase("secret")))
+    assert scep("status", "--all", "root", "--check")[0] == DONE
+    assert scep("agent", "--once", "root")[0] == DONE
+
+
+def test_nor_is_an_installation_under_way(usual, scep):
+    """Key and certificate are renamed one after the other."""
+    shutil.copy("root/a/cert.pem", "root/a/cert.pem.new")
+    UNFIT["another key"][0]()
+    assert scep("status", "--all", "root", "--check")[0] == DONE
+
+
+def test_a_ca_that_was_lost_is_named_anew(usual, scep):
+    Path("root/a/ca.pem").unlink()
+    named = ["--fingerprint", usual.fingerprint]
+    assert scep("renew", "root/a", *named)[0] == DONE
+    assert scep("renew", "root/a", "--force", *named)[0] == DONE
+    assert scep("agent", "--once", "root")[0] == DONE
 
 
 def test_named_directories_and_a_list(usual, scep, tmp_path):

@@ -235,7 +235,10 @@ class Renewer:
         return is_wanted or clock.now() >= time.at
 
     def _not_due(self, current: Certificate, record: Record, time: RenewalTime) -> NotDue:
-        """Check a certificate that is not due for revocation, and change the further files."""
+        """Look after a certificate that is not due: its files, and whether it was revoked."""
+        self._folder.check_key()
+        if self._trust is None:
+            self._folder.check_ca()
         standing = revocation_check.check(
             self._folder, current, self._connection, record.allowed, self._tell
         )

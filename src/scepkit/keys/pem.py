@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
     load_der_private_key,
     load_pem_private_key,
 )
@@ -150,6 +151,25 @@ def read_any_key(
     return _parse(path, _read_private(path, most), passphrase)
 
 
+def read_spki(path: Path) -> bytes | None:
+    """Return the SubjectPublicKeyInfo of the private key in a PEM file, DER; None if encrypted.
+
+    Nothing is signed with the key, so it is not proved to be sound, and others may read the file.
+
+    Raises:
+        SettingsError: missing, unreadable, not a key.
+    """
+    with refusals(f"cannot read the key file {path}"):
+        pem = read_file(path)
+    if _is_encrypted(pem):
+        return None
+    try:
+        key = load_pem_private_key(pem, password=None, unsafe_skip_rsa_key_validation=True)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise _no_key(path) from error
+    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
 def sound_files() -> frozenset[bytes]:
     """Return the SHA-256 of the files whose keys this process has found sound."""
     return frozenset(_PROVED)
@@ -249,12 +269,16 @@ def _parse(path: Path, pem: bytes, passphrase: Passphrase | None) -> object:
         else:
             key = load_pem_private_key(pem, password=None, unsafe_skip_rsa_key_validation=is_proved)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        # The library's own words stay out: they may quote what is in the file.
-        raise SettingsError(
-            f"{path} is not a private key in PEM", hint="it should start with -----BEGIN"
-        ) from error
+        raise _no_key(path) from error
     _PROVED.add(digest)
     return key
+
+
+def _no_key(path: Path) -> SettingsError:
+    # The library's own words stay out: they may quote what is in the file.
+    return SettingsError(
+        f"{path} is not a private key in PEM", hint="it should start with -----BEGIN"
+    )
 
 
 def _decrypted(path: Path, pem: bytes, passphrase: Passphrase | None, *, is_proved: bool) -> object:

@@ -12,7 +12,7 @@ from scepkit.cli import options, terminal
 from scepkit.cli.help import Command
 from scepkit.cli.options import flag, option
 from scepkit.client import clock
-from scepkit.errors import UsageError
+from scepkit.errors import SettingsError, UsageError
 from scepkit.protocol.duration import read_duration
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _look(folder: Folder, now: datetime) -> tuple[str, list[tuple[str, object]]]
     """Return the state of a directory, and its details by name."""
     from scepkit.cli import describe
     from scepkit.client import rollover
-    from scepkit.client.folder import KEY, UNVERIFIED
+    from scepkit.client.folder import UNVERIFIED
     from scepkit.client.renewal_time import RenewalTime
 
     certificate, record = folder.certificate(), folder.record()
@@ -152,8 +152,7 @@ def _look(folder: Folder, now: datetime) -> tuple[str, list[tuple[str, object]]]
             rows += _revocation(revoked)
         if state == _EARLY:
             rows.append(("clock", describe.slow_clock(certificate)))
-        if not (folder.path / KEY).exists():
-            rows.append(("problem", f"{KEY} is missing"))
+        rows += _problem(folder)
     if record is not None:
         rows += _recorded(record)
     if waiting:
@@ -171,6 +170,15 @@ def _look(folder: Folder, now: datetime) -> tuple[str, list[tuple[str, object]]]
     if coming is not None:
         rows.append(("next certificate from", coming.not_before))
     return state, rows + _agent(folder.path)
+
+
+def _problem(folder: Folder) -> list[tuple[str, object]]:
+    """Return the reason why the certificate could not be renewed, if one is seen."""
+    try:
+        folder.check_renewable()
+    except SettingsError as error:
+        return [("problem", error.message)]
+    return []
 
 
 def _advice(directory: Path, record: Record | None) -> RenewalAdvice | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from scepkit.client import clock
 from scepkit.client.agent import schedule, state_file
 from scepkit.client.agent.state import Standing, State
-from scepkit.client.folder import KEY, Folder
+from scepkit.client.folder import Folder
 from scepkit.client.folder.files import CERTIFICATE
 from scepkit.errors import ScepError
 from scepkit.protocol.certificate import Certificate, fingerprint
@@ -84,8 +84,7 @@ def _current(state: State, folder: Folder, found: Certificate | None) -> State:
         return state if state.retry_at else state.became(Standing.WAITING, now, FIRST_WAITS)
     if found is None:
         return state.became(Standing.MISSING, now, f"{folder.path / CERTIFICATE} is missing")
-    if not (folder.path / KEY).exists():
-        return state.became(Standing.FAILED, now, f"{folder.path / KEY} is missing")
+    folder.check_renewable()
     if state.certificate == fingerprint(found.der):
         return state
     got_at = folder.got_at(now)

@@ -21,13 +21,12 @@ from scepkit.client.agent.settings import AgentSettings, of_directory
 from scepkit.client.agent.state import HookState, Standing, State
 from scepkit.client.agent.state_file import StateFile
 from scepkit.client.client import Connection
-from scepkit.client.folder import KEY, Folder
+from scepkit.client.folder import Folder
 from scepkit.client.folder.files import CERTIFICATE
 from scepkit.client.folder.record import Record
 from scepkit.client.renewer import RenewalOptions, Renewer
 from scepkit.errors import (
     DirectoryBusy,
-    Hint,
     ScepError,
     SettingsError,
     StillPending,
@@ -133,8 +132,7 @@ class _Work:
         self._certificate = folder.certificate()
         if self._certificate is None:
             return
-        if not (self._directory / KEY).exists():
-            raise SettingsError(f"{self._directory / KEY} is missing", hint=Hint.NEW_CERTIFICATE)
+        folder.check_renewable()
         digest = certificates.fingerprint(self._certificate.der)
         if self._state.certificate != digest:
             # Somebody else renewed it, or this agent did and was killed before it could say so.

@@ -20,6 +20,7 @@ and what a CA issues is not always what the library takes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
@@ -33,7 +34,7 @@ from scepkit.client.secret_source import ASKED, KEY_PASSPHRASE, NOWHERE, Secrets
 from scepkit.errors import Hint, Malformed, SettingsError
 from scepkit.keys.files import refusals, write_file
 from scepkit.keys.passphrase import Passphrase
-from scepkit.keys.pem import KEY_MODE, read_certificate_file
+from scepkit.keys.pem import KEY_MODE, read_certificate_file, read_spki
 from scepkit.protocol import certificate
 from scepkit.protocol.algorithms import PrivateKey
 from scepkit.protocol.asn1 import textual
@@ -227,10 +228,7 @@ class FolderFiles:
         kept = self.record()
         if kept is None and not changes.url:
             self.require_certificate(use)
-            raise SettingsError(
-                f"the server of the certificate in {self.path} is not recorded",
-                hint=Hint.NAME_SERVER,
-            )
+            raise self._unrecorded()
         return (kept or Record(changes.url)).changed(changes)
 
     def key(self) -> PrivateKey:
@@ -241,11 +239,61 @@ class FolderFiles:
         """
         found, certificate = self._read_key(self.path / KEY, self.record()), self.certificate()
         if certificate is not None and certificate.canonical_spki != keys.spki(found):
-            raise SettingsError(
-                f"{self.path / KEY} is not the key of {self.path / CERTIFICATE}",
-                hint="restore the one that is wrong from a backup, or enrol anew",
-            )
+            raise self._other_key()
         return found
+
+    def check_renewable(self) -> None:
+        """Refuse files with which no renewal could work, as far as this user may look.
+
+        Raises:
+            SettingsError: one is missing, damaged, or another one's.
+        """
+        self.check_key()
+        if not (self.path / RECORD).exists():
+            raise self._unrecorded()
+        self.check_ca()
+
+    def check_key(self) -> None:
+        """Refuse a key that is seen not to be that of the certificate.
+
+        Nobody is asked for a passphrase: of an encrypted key nothing is seen.
+
+        Raises:
+            SettingsError: it is missing, damaged, or another one's.
+        """
+        path = self.path / KEY
+        if not path.exists():
+            raise SettingsError(f"{path} is missing", hint=Hint.NEW_CERTIFICATE)
+        # Another process may replace both at the first look.
+        if os.access(path, os.R_OK) and not (self._may_fit() or self._may_fit()):
+            raise self._other_key()
+
+    def _may_fit(self) -> bool:
+        found, certificate = read_spki(self.path / KEY), self.certificate()
+        if found is None or certificate is None or (self.path / f"{CERTIFICATE}.new").exists():
+            return True
+        return found == certificate.canonical_spki
+
+    def check_ca(self) -> None:
+        """Refuse a trusted CA certificate that cannot be used, if this user may look at it.
+
+        Raises:
+            SettingsError: it is missing or damaged.
+        """
+        path = self.path / CA
+        if os.access(path, os.R_OK) or not path.exists():
+            self.ca()
+
+    def _unrecorded(self) -> SettingsError:
+        return SettingsError(
+            f"the server of the certificate in {self.path} is not recorded", hint=Hint.NAME_SERVER
+        )
+
+    def _other_key(self) -> SettingsError:
+        return SettingsError(
+            f"{self.path / KEY} is not the key of {self.path / CERTIFICATE}",
+            hint="restore the one that is wrong from a backup, or enrol anew",
+        )
 
     def ca(self) -> Certificate:
         """Return the trusted CA certificate.
