@@ -66,11 +66,13 @@ class Hint(StrEnum):
     # To an operator.
     MAKE_CA = "is it the right directory? The first start of a server makes a new CA"
     PREPARE_CA = "prepare a next CA"
+    NOTHING_TO_CANCEL = "there is nothing to give up"
     END_ROLLOVER = "put it into force, or give it up"
     WAITING_REQUESTS = "look at the list of waiting requests"
     CHALLENGES = "look at the list of challenges; nothing was changed"
     SERIAL_NUMBER = "it is hex"
     ISSUER = "say which CA, by the first digits of the SHA-256 of its public key"
+    EARLY_RENEWALS = "look at the list of calls for early renewals; nothing was changed"
     CERTIFICATES = "look at the list of certificates; nothing was changed"
     TOKENS = "give the number or the prefix of one in the list of tokens; nothing was changed"
     DELIVERIES = "give more of the id of one in the list of deliveries"

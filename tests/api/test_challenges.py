@@ -170,6 +170,9 @@ def test_one_more_than_may_be_asked_for_at_once(api, token):
     told = problem(answer, "invalid")
     assert told["detail"] == "100001 orders, 1 to 100000 are taken at once"
     assert told["hint"] == "send several requests"
+    told = problem(api.post({"orders": []}, token, target=BULK), "invalid")
+    assert told["detail"] == "0 orders, 1 to 100000 are taken at once"
+    assert told["hint"] == "name at least one order"
     assert list(api.service.store.challenges()) == []
 
 

@@ -101,3 +101,11 @@ def test_a_name_that_is_not_there(intune, tried):
     done = tried("corb")
     assert done.returncode == 2
     assert "there is no [intune.corb] in scep.toml" in done.stderr
+    assert "hint: there is corp\n" in done.stderr
+
+
+def test_a_server_without_any(tmp_path):
+    data_directory.prepare(tmp_path / "s", now=datetime.now(UTC))
+    done = scep_here("admin", "intune", "test", "corp", "--dir", tmp_path / "s")
+    assert done.returncode == 2
+    assert "hint: write one for the app registration\n" in done.stderr

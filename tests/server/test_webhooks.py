@@ -183,8 +183,28 @@ def test_a_service_that_hangs():
 def test_nobody_there():
     with Service(allow) as service:
         url = service.url
-    with pytest.raises(ThirdPartyFailed, match=r"no answer from 127\.0\.0\.1"):
+    listens = r"^nothing listens at 127\.0\.0\.1:\d+: connection refused$"
+    with pytest.raises(ThirdPartyFailed, match=listens):
         judged(question(), webhook(url))
+
+
+def test_a_host_that_is_not_known():
+    with pytest.raises(ThirdPartyFailed, match=r"^the host name mdm\.invalid is not known$"):
+        judged(question(), webhook("http://mdm.invalid/hook"))
+
+
+def test_a_port_without_tls():
+    with Service(allow) as service:
+        url = service.url.replace("http:", "https:")
+        with pytest.raises(ThirdPartyFailed, match=r"^TLS with 127\.0\.0\.1:\d+ failed: \w"):
+            judged(question(), webhook(url, context=tls_context(None, None, None)))
+
+
+def test_a_proxy_that_is_not_there():
+    hook = webhook("http://mdm.example/hook", proxy="http://us:0123456789@127.0.0.1:1")
+    said = r"^the proxy on the way to mdm\.example failed: connection refused$"
+    with pytest.raises(ThirdPartyFailed, match=said):
+        judged(question(), hook)
 
 
 @pytest.mark.parametrize(
@@ -319,7 +339,9 @@ def test_mutual_tls(tls):
         assert judged(question(), webhook(service.url, context=shown)) == Yes()
         with pytest.raises(ThirdPartyFailed):
             judged(question(), webhook(service.url, context=tls_context(ca, None, None)))
-        with pytest.raises(ThirdPartyFailed):
+        with pytest.raises(
+            ThirdPartyFailed, match=r"^the TLS certificate of 127\S+ is not trusted"
+        ):
             judged(question(), webhook(service.url, context=tls_context(None, client, client)))
     assert len(service.asked) == 1
 

@@ -52,10 +52,12 @@ CODES = {
 _COMMANDS: dict[str, str] = {
     Hint.MAKE_CA: "is it the right directory? `scep serve --dir DIR` makes a new CA",
     Hint.PREPARE_CA: "make one: `scep admin rollover prepare`",
+    Hint.NOTHING_TO_CANCEL: "nothing was changed; scep admin rollover status shows where it stands",
     Hint.END_ROLLOVER: "`scep admin rollover activate` or `scep admin rollover cancel` first",
     Hint.WAITING_REQUESTS: "scep admin list --pending shows the waiting requests",
     Hint.CHALLENGES: "scep admin challenge list shows them; nothing was changed",
     Hint.SERIAL_NUMBER: "it is hex, as scep admin list shows it",
+    Hint.EARLY_RENEWALS: "scep admin renew-early list shows them; nothing was changed",
     Hint.CERTIFICATES: "scep admin list shows them; nothing was changed",
     Hint.TOKENS: "give its number or its prefix, as scep admin token list shows them; "
     "nothing was changed",

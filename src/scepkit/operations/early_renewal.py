@@ -156,7 +156,5 @@ def cancel(store: Store, number: int, *, by: str, now: datetime, reason: str = "
     """
     found = store.cancel_early(number, by=by, now=now, reason=reason)
     if found is None:
-        raise UsageError(
-            f"there is no call for early renewals {number}", hint="look at the list of them"
-        )
+        raise UsageError(f"there is no call for early renewals {number}", hint=Hint.EARLY_RENEWALS)
     return found

@@ -141,7 +141,7 @@ def activate(directory: Path, *, now: datetime, passphrase: Passphrase | None = 
         if before != current:
             # A killed process had begun it, and asked again it is done.
             return material.load(directory, now=now, passphrase=passphrase)
-        _require_next(directory, current)
+        _require_next(directory, current, Hint.PREPARE_CA)
         # Whatever is not fit would be found by every worker at once.
         material.load_generation(directory / paths.NEXT, now=now, passphrase=passphrase)
         replacing.archive(directory, directory, paths.FILES, paths.OLD)
@@ -161,7 +161,8 @@ def cancel(directory: Path) -> x509.Certificate:
     paths.require(directory)
     with replacing.locked(directory):
         replacing.heal(directory)
-        _require_next(directory, read_certificate(directory / paths.CA_CERTIFICATE))
+        current = read_certificate(directory / paths.CA_CERTIFICATE)
+        _require_next(directory, current, Hint.NOTHING_TO_CANCEL)
         place = directory / paths.NEXT
         certificate = read_certificate(place / paths.CA_CERTIFICATE)
         replacing.archive(directory, place, (paths.CA_CERTIFICATE,), paths.CANCELLED)
@@ -217,12 +218,12 @@ def _key_kind(current: Material) -> str:
     return found if found in KINDS and is_usual else usual
 
 
-def _require_next(directory: Path, current: x509.Certificate) -> None:
+def _require_next(directory: Path, current: x509.Certificate, hint: Hint) -> None:
     if not paths.has_next(directory):
         raise SettingsError(
             f"{directory} has no next CA: {checks.label(current)} is the CA since "
             f"{current.not_valid_before_utc:%Y-%m-%d %H:%M:%S} UTC",
-            hint=Hint.PREPARE_CA,
+            hint=hint,
         )
 
 

@@ -67,8 +67,11 @@ def try_out(
 
         settings = home.settings
         if name not in settings.intune:
-            known = ", ".join(settings.intune) or "none"
-            raise UsageError(f"there is no [intune.{name}] in scep.toml", hint=f"there is {known}")
+            known = ", ".join(settings.intune)
+            raise UsageError(
+                f"there is no [intune.{name}] in scep.toml",
+                hint=f"there is {known}" if known else "write one for the app registration",
+            )
         registration = registration_of(settings, name)
     last = asyncio.run(_tried(registration, as_json=as_json))
     if last is not None and not last.is_good:

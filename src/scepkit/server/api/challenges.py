@@ -409,7 +409,7 @@ def _read_many(fields: Mapping[str, Any], defaults: batch.Defaults) -> list[Chal
         raise ProblemError(
             Kind.INVALID,
             f"{len(rows)} orders, 1 to {MAX_ORDERS} are taken at once",
-            hint="send several requests",
+            hint="send several requests" if rows else "name at least one order",
         )
     orders = []
     for place, row in enumerate(rows):

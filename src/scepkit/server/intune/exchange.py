@@ -127,7 +127,7 @@ async def exchange(
         said = f"no answer from {host} in {registration.seconds:g} s"
         raise Unreachable(said) from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise Unreachable(f"no answer from {host}: {fault_of(error)}") from error
+        raise Unreachable(fault_of(error, host)) from error
 
 
 async def _exchange(

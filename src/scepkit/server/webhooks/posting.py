@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -128,7 +129,7 @@ class Poster:
         except TimeoutError as error:
             raise ThirdPartyFailed(f"no answer from {self._host} in {self.seconds:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise ThirdPartyFailed(f"no answer from {self._host}: {fault_of(error)}") from error
+            raise ThirdPartyFailed(fault_of(error, self._host)) from error
 
     async def _exchange(
         self, aiohttp: Any, body: bytes, headers: Mapping[str, str], *, reads: bool
@@ -161,7 +162,7 @@ class Poster:
         return urlsplit(self.url).netloc
 
 
-def fault_of(error: Exception) -> str:
+def fault_of(error: Exception, host: str) -> str:
     """Return what is wrong with an exchange, in one line, for log and outbox.
 
     aiohttp's text of an answer that it cannot use ends in a URL: that of the service, whose query
@@ -169,16 +170,41 @@ def fault_of(error: Exception) -> str:
 
     Args:
         error: what aiohttp or the system raised.
+        host: who was asked, with the port.
     """
     import aiohttp
 
     match error:
+        case aiohttp.ClientProxyConnectionError():
+            return f"the proxy on the way to {host} failed: {_system(error.os_error)}"
+        case aiohttp.ClientConnectorDNSError():
+            return f"the host name {_shown(error.host)} is not known"
+        case aiohttp.ClientConnectorCertificateError():
+            found = error.certificate_error
+            reason = getattr(found, "verify_message", "") or str(found)
+            return f"the TLS certificate of {host} is not trusted: {_shown(reason)}"
+        case aiohttp.ClientConnectorSSLError():
+            reason = getattr(error.os_error, "reason", "") or str(error.os_error)
+            return f"TLS with {host} failed: {_shown(reason).replace('_', ' ').lower()}"
+        case aiohttp.ClientConnectorError() if isinstance(error.os_error, ConnectionRefusedError):
+            return f"nothing listens at {host}: connection refused"
+        case aiohttp.ClientConnectorError():
+            return f"cannot connect to {host}: {_system(error.os_error)}"
         case aiohttp.ClientResponseError():
             text = f"{error.status}, {error.message}"
         case aiohttp.InvalidURL():
             text = "the URL cannot be used"
         case _:
             text = str(error) or type(error).__name__
+    return f"no answer from {host}: {_shown(text)}"
+
+
+def _system(error: OSError) -> str:
+    """Return the system's words for an error; asyncio's have the address in them."""
+    return _shown(os.strerror(error.errno).lower() if error.errno else str(error))
+
+
+def _shown(text: str) -> str:
     shown = " ".join(text.split())[:_SHOWN]
     return "".join(one if one.isprintable() else "?" for one in shown)
 
