@@ -12,6 +12,7 @@ import typer
 from scepkit.cli import options, terminal
 from scepkit.cli.help import Command, Group, examples
 from scepkit.cli.option_groups import ConnectionOptions, grouped
+from scepkit.errors import TransportError
 
 group = typer.Typer(
     name="get",
@@ -44,9 +45,11 @@ def caps(
     """Print the server's capabilities (GetCACaps), one keyword a line."""
     from scepkit.cli import describe
     from scepkit.cli.device import connection
+    from scepkit.protocol.scep import transaction
 
     client = connection.client(url, connection.of_options(network), network, ca_id=ca_id)
-    keywords = describe.keywords(client.get_capabilities())
+    flow = transaction.ca_capabilities(client.identifier, client.limits, _warn)
+    keywords = describe.keywords(client.run(flow))
     if as_json:
         terminal.json_data({"url": client.url, "capabilities": keywords})
         return
@@ -54,6 +57,13 @@ def caps(
         terminal.say("the server lists no capabilities")
     for keyword in keywords:
         terminal.data(terminal.escape(keyword))
+
+
+def _warn(error: TransportError) -> None:
+    terminal.warn(
+        f"GetCACaps: {error.message}",
+        "to a client it is a server without capabilities; is it the right URL?",
+    )
 
 
 @group.command(

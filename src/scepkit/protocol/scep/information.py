@@ -78,12 +78,17 @@ def ca_information(identifier: str = "", limits: Limits | None = None) -> Flow[C
     return CAInformation(found, (yield from _certificates(identifier, limits)))
 
 
-def ca_capabilities(identifier: str = "", limits: Limits | None = None) -> Flow[Capabilities]:
+def ca_capabilities(
+    identifier: str = "",
+    limits: Limits | None = None,
+    tell: Callable[[TransportError], None] | None = None,
+) -> Flow[Capabilities]:
     """Ask for GetCACaps (RFC 8894 section 3.5.1); no usable answer is no capability.
 
     Args:
         identifier: selects among several CAs, for servers that need it.
         limits: for repetitions, which only a busy server gets.
+        tell: takes the HTTP error that is no capability, for whoever looks at a server.
 
     Raises:
         TransportError: no HTTP answer came at all, or the server stays busy.
@@ -104,6 +109,8 @@ def ca_capabilities(identifier: str = "", limits: Limits | None = None) -> Flow[
             ) from error
         if error.status is None:
             raise
+        if tell is not None:
+            tell(error)
         return frozenset()
 
 
