@@ -120,6 +120,8 @@ def test_a_server_that_only_this_machine_reaches(made, scep, monkeypatch):
     assert "http://127.0.0.1:8080/scep\n" in out
     assert "no other machine reaches this URL" in err
     assert "sscep enroll -u http://127.0.0.1:8080/scep" in out
+    assert "# sscep; device.csr holds the challenge\n" in out
+    assert "\n# sscep\n" in scep("admin", "endpoint", "show", "vpn", "--dir", made)[1]
     monkeypatch.setenv("SCEP_PORT", "0")
     status, out, err = scep("admin", "endpoint", "show", "--dir", made)
     assert "URL        unknown" in out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import stat
 import subprocess
 import sys
@@ -247,6 +248,7 @@ def test_a_signed_profile(server, tmp_path, kind):
     words = ("mobileconfig", "--subject", "CN=a", "--dir", server.directory)
     done = scep_here(*words, "--sign-with", certificate, key, "--out", out)
     assert done.returncode == 0, done.stderr
+    assert re.search(r", until \d{4}-\d\d-\d\d \d\d:\d\d UTC, for CN=a only\n", done.stderr)
     verified = subprocess.run(
         ["openssl", "cms", "-verify", "-inform", "DER", "-in", out, "-noverify"],
         capture_output=True,

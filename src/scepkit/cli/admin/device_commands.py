@@ -65,8 +65,8 @@ def device_commands(
         ),
     ]
     if endpoint.url.startswith("http://"):
-        lines = _sscep(url, has_ra=has_ra)
-        found.insert(3, DeviceCommands("sscep", "sscep; device.csr holds the challenge", lines))
+        heading = "sscep; device.csr holds the challenge" if asks else "sscep"
+        found.insert(3, DeviceCommands("sscep", heading, _sscep(url, has_ra=has_ra)))
     return found
 
 

@@ -269,14 +269,12 @@ def _facts(written: Written, out: Path | None, identifier: str) -> dict[str, obj
 
 def _tell(written: Written, out: Path | None) -> None:
     """Say what the file holds, and who must not see it."""
-    from scepkit.cli.describe import timestamp
-
     if out is not None:
         terminal.say(f"wrote {out}")
     if written.minted is not None:
         terminal.say(
             f"it holds the challenge {written.minted.id}, until "
-            f"{timestamp(written.minted.expires_at)}, for {written.enrolment.subject} only"
+            f"{written.minted.expires_at:%Y-%m-%d %H:%M} UTC, for {written.enrolment.subject} only"
         )
     elif written.kind is ChallengeKind.STATIC:
         terminal.warn(
