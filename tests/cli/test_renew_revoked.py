@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import httpd
 import responders
 from httpd import DROP, HANG
 from pair import _Public, grant
-from scepkit.client import revocation_check
+from scepkit.client import clock, revocation_check
 from scepkit.protocol.crl import Reason
 from scepkit.protocol.ocsp import Plain, Revoked
 from scepkit.protocol.scep.http import HTTPResponse
@@ -173,3 +174,60 @@ def test_nobody_is_asked_when_it_is_time(enrolled, scep):
     site = enrolled()
     assert scep("renew", "a", "--force")[0] == 0
     assert site.asked_of == []
+
+
+def agent(scep, *options):
+    """Run the agent once; return the exit status, what it said, and how it is from then on."""
+    status, _, err = scep("agent", "run", "--once", "a", *options)
+    (found,) = json.loads(scep("status", "--all", "a", "--json")[1])["directories"]
+    return status, err, found
+
+
+def test_an_agent_says_so_and_leaves_it_alone(enrolled, scep):
+    site = enrolled()
+    note = {"serial": f"{site.certificate.serial:x}", "at": NOW.isoformat()}
+    Path("a/revocation.json").write_text(json.dumps({**note, "reason": "superseded"}))
+    asked = len(site.paths)
+    command = f"scep enroll {site.url} --subject CN=a --out a"
+    for options, said in ([], True), ([], False), (["--retry-now"], True):
+        status, err, found = agent(scep, *options)
+        assert (status, command in err) == (1, said), err
+        assert "trying again" not in err
+        assert "warning" not in err
+        assert (found["state"], found["failures"], found["next"]) == ("revoked", 0, "")
+    assert len(site.paths) == asked
+
+
+def test_an_agent_that_has_looked_sees_a_revocation_at_once(enrolled, scep):
+    site = enrolled()
+    site.ocsp = says(Plain.GOOD)
+    assert agent(scep)[0] == 0
+    note = {"serial": f"{site.certificate.serial:x}", "at": NOW.isoformat()}
+    Path("a/revocation.json").write_text(json.dumps({**note, "reason": "superseded"}))
+    assert scep("status", "--all", "a", "--check")[0] == 1
+    assert agent(scep)[0] == 1
+    assert (
+        scep(
+            "enroll", site.url, "--subject", "CN=a", "--out", "a", "--fingerprint", site.fingerprint
+        )[0]
+        == 0
+    )
+    assert agent(scep)[0] == 0
+
+
+def test_an_agent_looks_once_a_day_whether_a_hold_has_ended(enrolled, scep, monkeypatch):
+    site = enrolled()
+    site.ocsp = says(Revoked(NOW, Reason.certificateHold))
+    assert agent(scep)[2]["state"] == "revoked"
+    assert agent(scep)[:2] == (1, "1 directory: 1 revoked\n")
+    assert site.asked_of == ["ocsp"]
+    later = timedelta(days=1, hours=1)
+    now = clock.now() + later
+    monkeypatch.setattr(clock, "now", lambda: now)
+    site.ocsp = HTTPResponse(503, b"")
+    assert agent(scep)[2]["state"] == "revoked"
+    now += later
+    site.ocsp = says(Plain.GOOD, age=-2 * later)
+    status, err, found = agent(scep)
+    assert (status, found["state"]) == (0, "valid"), err
+    assert "the certificate is not on hold any more" in err

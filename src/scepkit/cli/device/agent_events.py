@@ -5,24 +5,29 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scepkit.cli import describe, failure, terminal
+from scepkit.cli.device import hints
 from scepkit.cli.device.events import EventPrinter
 from scepkit.client import clock
 from scepkit.client import events as renewal
 from scepkit.client.agent import events
 from scepkit.client.agent.result import Verdict
 from scepkit.client.agent.state import Standing
+from scepkit.client.folder import Folder
+from scepkit.errors import SettingsError
 from scepkit.protocol.certificate import show_serial
 
 if TYPE_CHECKING:
     from scepkit.client.agent.events import AgentEvent
     from scepkit.client.agent.result import Visit
     from scepkit.client.agent.state import HookState
+    from scepkit.errors import ScepError
 
 # What needs no line: the agent says itself when it tries again; trust is as it was.
 _HUSHED = renewal.RequestContinued | renewal.KeyStays | renewal.RequestPrepared | renewal.CATrusted
@@ -56,7 +61,7 @@ def tell(event: AgentEvent) -> None:
         case events.RenewalFailed() | events.HookFailed():
             _tell_failure(event)
         case events.DirectoryUnusable() | events.SettingsRefused():
-            terminal.error(f"{where}: {event.error.message}", failure.hint(event.error))
+            terminal.error(f"{where}: {event.error.message}", _hint(event.error, where))
         case events.StateNotKept():
             terminal.warn(
                 f"{where}: cannot keep the state, going on without: {event.error.message}",
@@ -73,7 +78,11 @@ def tell(event: AgentEvent) -> None:
 
 def _tell_failure(event: events.RenewalFailed | events.HookFailed) -> None:
     """Print what failed, and when it is tried again."""
-    where, again = event.directory, f"again at {event.retry_at:%Y-%m-%d %H:%M} UTC"
+    where = event.directory
+    if event.retry_at is None:
+        terminal.error(f"{where}: {event.error.message}", _hint(event.error, where))
+        return
+    again = f"again at {event.retry_at:%Y-%m-%d %H:%M} UTC"
     if isinstance(event, events.HookFailed):
         terminal.error(f"{where}: renewed, not deployed: {event.failure.said}; trying {again}")
         for line in event.failure.output:
@@ -81,7 +90,15 @@ def _tell_failure(event: events.RenewalFailed | events.HookFailed) -> None:
     elif event.standing is Standing.WAITING:
         terminal.say(f"{where}: waiting for approval; asking {again}")
     else:
-        terminal.error(f"{where}: {event.error.message}; trying {again}", failure.hint(event.error))
+        hint = _hint(event.error, where)
+        terminal.error(f"{where}: {event.error.message}; trying {again}", hint)
+
+
+def _hint(error: ScepError, directory: Path) -> str:
+    """Return the hint of an error, with the command that helps where the directory tells it."""
+    with suppress(SettingsError):
+        hints.name_command(error, Folder(directory), "scep renew DIR --url URL")
+    return failure.hint(error)
 
 
 def _is_weak(event: renewal.Event) -> bool:

@@ -48,15 +48,24 @@ def naming_commands(
     except ScepError as error:
         if printer is not None:
             add_options(error, printer.request)
-        match error.hint:
-            case Hint.NO_DIRECTORY:
-                path = "NEW" if folder.path.exists() else shlex.quote(str(folder.path))
-                error.hint = f"{error.hint}: {FIRST}{path}"
-            case Hint.FIRST_CERTIFICATE | Hint.NEW_CERTIFICATE:
-                error.hint = f"{error.hint}: {enroll_command(folder)}"
-            case Hint.NAME_SERVER:
-                error.hint = f"{error.hint}: {server}"
+        name_command(error, folder, server)
         raise
+
+
+def name_command(error: ScepError, folder: Folder, server: str) -> None:
+    """Name the command that helps in the hint of an error; arguments as for `naming_commands`.
+
+    Raises:
+        SettingsError: a file of the directory cannot be used.
+    """
+    match error.hint:
+        case Hint.NO_DIRECTORY:
+            path = "NEW" if folder.path.exists() else shlex.quote(str(folder.path))
+            error.hint = f"{error.hint}: {FIRST}{path}"
+        case Hint.FIRST_CERTIFICATE | Hint.NEW_CERTIFICATE:
+            error.hint = f"{error.hint}: {enroll_command(folder)}"
+        case Hint.NAME_SERVER:
+            error.hint = f"{error.hint}: {server}"
 
 
 def add_options(error: ScepError, request: PreparedRequest | None) -> None:

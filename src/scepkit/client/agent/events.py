@@ -127,13 +127,13 @@ class RenewalFailed:
         directory: its directory.
         standing: how its certificate is doing.
         error: why not.
-        retry_at: when it is tried again.
+        retry_at: when it is tried again; None for a certificate that is revoked.
     """
 
     directory: Path
     standing: Standing
     error: ScepError
-    retry_at: datetime
+    retry_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,12 +85,16 @@ def _current(state: State, folder: Folder, found: Certificate | None) -> State:
     if found is None:
         return state.became(Standing.MISSING, now, f"{folder.path / CERTIFICATE} is missing")
     folder.check_renewable()
+    is_revoked = folder.revocation() is not None
     if state.certificate == fingerprint(found.der):
-        return state
+        if not is_revoked or state.standing is Standing.REVOKED:
+            return state
+        revoked = state.became(Standing.REVOKED, now, "it was revoked after the last look")
+        return replace(revoked, next="", next_at=None)
     got_at = folder.got_at(now)
     due = schedule.renew_at(found, got_at)
     standing = Standing.VALID
-    if folder.revocation() is not None:
+    if is_revoked:
         standing = Standing.REVOKED
     elif folder.unfinished.exists():
         standing = Standing.WAITING

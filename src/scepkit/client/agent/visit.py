@@ -26,7 +26,9 @@ from scepkit.client.folder.files import CERTIFICATE
 from scepkit.client.folder.record import Record
 from scepkit.client.renewer import RenewalOptions, Renewer
 from scepkit.errors import (
+    CertificateRevoked,
     DirectoryBusy,
+    RequestRefused,
     ScepError,
     SettingsError,
     StillPending,
@@ -137,7 +139,7 @@ class _Work:
         if self._state.certificate != digest:
             # Somebody else renewed it, or this agent did and was killed before it could say so.
             self._state = self._with_certificate(digest, folder.got_at(self._now))
-        elif self._state.failures == 0:
+        elif self._state.failures == 0 and not self._is_noted_revoked():
             self._state = self._state.became(Standing.VALID, self._now)
         self._ask_advice(self._certificate)
         self._state = replace(self._state, renew_at=self._renew_at(self._certificate))
@@ -168,6 +170,9 @@ class _Work:
 
     def _ask_advice(self, certificate: Certificate) -> None:
         """Ask the server when it wants the certificate to be renewed, if it may be asked now."""
+        if self._folder.revocation() is not None:
+            # Nobody knows when to renew that.
+            return
         record = self._folder.record()
         again_at = None if self._around.eager else self._state.advise_again_at
         if record is None or record.url in self._around.away:
@@ -196,6 +201,8 @@ class _Work:
         is_due = self._folder.unfinished.exists() or (
             renew_at is not None and self._now >= renew_at
         )
+        # A hold may have ended: that is asked as often as all else is while nothing is due.
+        is_due = is_due and not self._is_noted_revoked()
         if not is_interrupted and (self._is_put_off() or not (is_due or self._is_look_due())):
             return
         if is_due:
@@ -242,8 +249,17 @@ class _Work:
     def _is_look_due(self) -> bool:
         if self._state.retry_at is not None:
             return True
+        if self._folder.revocation() is not None and (
+            self._around.eager or not self._is_noted_revoked()
+        ):
+            return True
         asked_at = self._state.asked_at
         return asked_at is None or self._now >= asked_at + self._settings.look_every
+
+    def _is_noted_revoked(self) -> bool:
+        """Say whether the agent has said that the certificate is revoked, and it still is."""
+        is_said = self._state.standing is Standing.REVOKED
+        return is_said and self._folder.revocation() is not None
 
     def _attempt(self, before: Certificate | None, ask: Callable[[], object]) -> None:
         """Ask the server for a certificate, or about revocation and the CA's successor.
@@ -264,8 +280,10 @@ class _Work:
         except ScepError as error:
             self._failed(error)
         else:
+            # Nobody may have said whether a hold has ended.
+            is_well = self._folder.revocation() is None
             self._state = replace(
-                self._state.became(Standing.VALID, self._now),
+                self._state.became(Standing.VALID, self._now) if is_well else self._state,
                 failures=0,
                 running=False,
                 retry_at=None,
@@ -328,6 +346,10 @@ class _Work:
 
     def _failed(self, error: ScepError) -> None:
         """Take note of a failure, and of when to try again."""
+        is_refused = isinstance(error, RequestRefused) and self._folder.revocation() is not None
+        if is_refused or isinstance(error, CertificateRevoked):
+            self._revoked(error)
+            return
         self._note_away(error)
         standing, last = Standing.of(error), self._state
         failures = last.failures if last.running else last.failures + 1
@@ -340,6 +362,17 @@ class _Work:
             retry_at=retry_at,
         )
         self._tell(events.RenewalFailed(self._directory, standing, error, retry_at))
+
+    def _revoked(self, error: ScepError) -> None:
+        """Take note of a revocation, which no further attempt would change."""
+        self._state = replace(
+            self._state.became(Standing.REVOKED, self._now, error.message),
+            failures=0,
+            running=False,
+            retry_at=None,
+            asked_at=self._now,
+        )
+        self._tell(events.RenewalFailed(self._directory, Standing.REVOKED, error, None))
 
     def _pause(self, error: ScepError, failures: int) -> timedelta:
         found = self._certificate
@@ -383,7 +416,7 @@ class _Work:
             steps.append(
                 (now.retry_at, "ask again" if now.standing is Standing.WAITING else "try again")
             )
-        elif now.renew_at is not None:
+        elif now.renew_at is not None and now.standing is not Standing.REVOKED:
             steps.append((now.renew_at, "renew"))
         if now.hook.retry_at is not None:
             steps.append((now.hook.retry_at, "run the hook"))
