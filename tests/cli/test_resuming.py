@@ -131,6 +131,22 @@ def test_another_request_that_is_refused(waiting, other):
     assert Path("a/key.pem").read_bytes() == before[0]
 
 
+def test_another_request_in_place_of_the_one_that_waits(waiting):
+    """Both are in the operator's queue then: who sends the second one is told of the first."""
+    device = waiting(Pending(), grant)
+    key, transaction, _ = device.begun
+    said = device.enroll("--subject", "CN=b", expect=WAITS)
+    assert said.startswith(
+        f"a has a waiting request for CN=a, {transaction}; "
+        "another one for CN=b is sent in its place, with the same key\n"
+    )
+    assert "continuing" not in said
+    assert device.kinds == ["PKCSReq", "PKCSReq"]
+    assert (device.begun[0], device.begun[1] == transaction) == (key, False)
+    said = device.enroll("--subject", "CN=b", expect=DONE)
+    assert said.startswith("continuing the request of a/key.pem.new; ")
+
+
 def test_a_request_of_an_older_version(waiting):
     """What it was for is not known; its key stays all the same."""
     device = waiting(NO)

@@ -1,6 +1,7 @@
 """The events of an enrolment or a renewal: small values that a program prints, logs or ignores.
 
-None of them shows a secret as text; `RequestPrepared` has the request, with its key and challenge.
+None of them shows a secret as text; `RequestPrepared` and `RequestReplaced` have the
+request, with its key and challenge.
 A wait is no event: see `pause` of `scepkit.Client`.
 """
 
@@ -16,6 +17,7 @@ from scepkit.client.renewal_info import RenewalAdvice
 from scepkit.client.trust import CA
 from scepkit.errors import ScepError
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.csr import CertificationRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,23 @@ class RequestPrepared:
         request: the request.
     """
 
+    request: PreparedRequest
+
+
+@dataclass(frozen=True, slots=True)
+class RequestReplaced:
+    """A request waits in the directory; another one goes out in its place, with the same key.
+
+    Attributes:
+        key_file: where the key waits.
+        transaction_id: of the request that waits.
+        waiting: what that asks for; None where the directory does not tell, as of a renewal.
+        request: the other one.
+    """
+
+    key_file: Path
+    transaction_id: str
+    waiting: CertificationRequest | None
     request: PreparedRequest
 
 
@@ -218,6 +237,7 @@ Event: TypeAlias = (
     | InstallationFinished
     | CATrusted
     | RequestContinued
+    | RequestReplaced
     | ReplyUnlikely
     | RequestPrepared
     | RequestOver

@@ -20,6 +20,7 @@ from scepkit.client.events import (
     RequestContinued,
     RequestOver,
     RequestPrepared,
+    RequestReplaced,
     RequestStays,
     Tell,
 )
@@ -91,7 +92,6 @@ class Submission:
             wanted: its kind, such as `rsa:2048`; or the key itself.
         """
         if self._key is not None and _is_wanted(self._key, wanted):
-            self._tell(RequestContinued(self._folder.unfinished))
             return self._key
         return keys.generate_key(wanted) if isinstance(wanted, str) else wanted
 
@@ -106,6 +106,8 @@ class Submission:
         record = replace(record, wanted=request.wanted)
         begun = self._begun[1] if self._begun else None
         issued = None
+        if key is self._key:
+            self._tell(self._of_kept_key(request, record))
         if begun and not _is_of(begun, request) and begun.asks_like(record):
             earlier = replace(request, transaction_id=TransactionID(begun.transaction_id.encode()))
             self._keep(earlier, key, record, begun)
@@ -121,6 +123,16 @@ class Submission:
             issued = self._send(request)
         self._folder.install(issued)
         return issued
+
+    def _of_kept_key(
+        self, request: PreparedRequest, record: Record
+    ) -> RequestContinued | RequestReplaced:
+        """Return the event of a request for the key that is in the directory already."""
+        begun = self._begun[1] if self._begun else None
+        if begun is None or _is_of(begun, request) or begun.asks_like(record):
+            return RequestContinued(self._folder.unfinished)
+        waiting = self._waiting.request if self._waiting else None
+        return RequestReplaced(self._folder.unfinished, begun.transaction_id, waiting, request)
 
     def resume(self, request: PreparedRequest) -> Issued:
         """Ask for the request that waits, without its challenge, and install the certificate.

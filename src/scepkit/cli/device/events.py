@@ -76,17 +76,6 @@ def _line(event: Event) -> str:
     match event:
         case events.InstallationFinished():
             return f"finished the installation in {event.directory} that was interrupted"
-        case events.RequestContinued():
-            return f"continuing the request of {event.key_file}; delete it to start anew"
-        case events.RequestOver():
-            return f"the request {event.transaction_id} is over: {event.reason}"
-        case events.RequestStays():
-            return (
-                f"the request {event.transaction_id} of {event.key_file} stays: "
-                "the command that began it asks again"
-            )
-        case events.KeyStays():
-            return f"the key stays in {event.key_file}: the same command asks again"
         case events.NextCAAnnounced():
             return (
                 f"the CA announces its successor: {describe.subject(event.certificate)}, "
@@ -99,6 +88,30 @@ def _line(event: Event) -> str:
             return f"cannot find out whether the certificate was revoked: {why}"
         case events.HoldEnded():
             return "the certificate is not on hold any more"
+    return _of_request(event)
+
+
+def _of_request(event: Event) -> str:
+    """Return the line for what becomes of a request that was begun."""
+    match event:
+        case events.RequestContinued():
+            return f"continuing the request of {event.key_file}; delete it to start anew"
+        case events.RequestReplaced():
+            of = f" for {event.waiting.subject}" if event.waiting is not None else ""
+            return (
+                f"{event.key_file.parent} has a waiting request{of}, {event.transaction_id}; "
+                f"another one for {event.request.request.csr.subject} is sent in its place, with "
+                "the same key"
+            )
+        case events.RequestOver():
+            return f"the request {event.transaction_id} is over: {event.reason}"
+        case events.RequestStays():
+            return (
+                f"the request {event.transaction_id} of {event.key_file} stays: "
+                "the command that began it asks again"
+            )
+        case events.KeyStays():
+            return f"the key stays in {event.key_file}: the same command asks again"
     return ""
 
 
