@@ -82,8 +82,11 @@ def keeper(tmp_path, directory, scep, serve, url):
     made.url = url
     directory()
     made.settle()
-    made.server = serve(made.directory, "--workers", "2")
-    wait_until(lambda: len(made.server.workers) == 2, "the start of both")
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    made.server = serve(made.directory, "--workers", "2", TMPDIR=str(shared))
+    # One that still starts when the keys are protected would end the server.
+    wait_until(lambda: len([*shared.rglob("health-*.json")]) == 2, "a look of each worker")
     yield made
     assert made.server.stop() == 0
     assert "Traceback" not in made.server.log
