@@ -31,7 +31,7 @@ from scepkit.ca.crl import CRLEntry, sign_crl
 from scepkit.ca.directory import founding, layouts, material
 from scepkit.operations import revocation
 from scepkit.store import Store
-from scepkit.store.tables import certificates
+from scepkit.store.tables.certificates import certificates
 
 SIZES = (1_000, 100_000, 1_000_000)
 LIFETIME = timedelta(hours=24)

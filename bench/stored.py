@@ -25,7 +25,7 @@ import psycopg
 from psycopg.types.json import Json
 from servers import Sources, ours
 
-from scepkit.store.tables import metadata
+from scepkit.store.tables.metadata import metadata
 
 _LEFT_ALONE = ("alembic_version", "audit", "audit_heads", "crl_numbers", "crls", "assents")
 _LONGEST_DIGEST = 64

@@ -21,7 +21,7 @@ from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.crl import Reason
 from scepkit.server import data_directory
 from scepkit.store import Store
-from scepkit.store.tables import certificates
+from scepkit.store.tables.certificates import certificates
 from stored import make_issuance
 
 NUMBER = 25  # more than are told one by one

@@ -28,7 +28,7 @@ from scepkit.store import (
 )
 from scepkit.store.challenges import MANY
 from scepkit.store.engine import fault
-from scepkit.store.tables import metadata
+from scepkit.store.tables.metadata import metadata
 from stored import NOW, make_challenge
 from waiting import PATIENCE, wait_until
 

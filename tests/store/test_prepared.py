@@ -16,7 +16,8 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from scepkit.store import Recorded, Store
 from scepkit.store.connections import transaction
 from scepkit.store.prepared import Prepared, SharedValues, one_trip, say
-from scepkit.store.tables import certificates, requests, transactions
+from scepkit.store.tables.certificates import certificates
+from scepkit.store.tables.requests import requests, transactions
 from stored import CA, put_challenge
 
 ZONES = st.integers(-14 * 60, 14 * 60).map(lambda m: timezone(timedelta(minutes=m)))

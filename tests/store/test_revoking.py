@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from scepkit.errors import StoreError, UsageError
 from scepkit.store import Action, CertificateKey, CRLRow, RevocationRow, RevokedRow, crls
-from scepkit.store.tables import certificates
+from scepkit.store.tables.certificates import certificates
 from stored import CA, NOW
 
 OTHER = b"O" * 32

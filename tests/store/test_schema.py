@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, inspect
 
 from scepkit.errors import NewerDatabase, StoreError
 from scepkit.store import Store, engine, schema
-from scepkit.store.tables import metadata
+from scepkit.store.tables.metadata import metadata
 
 
 @pytest.fixture

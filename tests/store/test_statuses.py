@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event, update
 
-from scepkit.store.tables import certificates
+from scepkit.store.tables.certificates import certificates
 from stored import CA, NOW
 
 LATER = NOW + timedelta(days=1)

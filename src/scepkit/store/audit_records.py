@@ -17,7 +17,7 @@ from scepkit.store.audit import (
 )
 from scepkit.store.audit_trail import JOIN_AFTER, time_text
 from scepkit.store.database import Database
-from scepkit.store.tables import audit, audit_heads
+from scepkit.store.tables.audit import audit, audit_heads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -25,7 +25,7 @@ from scepkit.protocol.scep.attributes import TransactionID
 from scepkit.store.audit import FIRST_PREVIOUS, FORMAT, JCS, AuditAction
 from scepkit.store.connections import savepoint
 from scepkit.store.prepared import Prepared
-from scepkit.store.tables import audit, audit_heads
+from scepkit.store.tables.audit import audit, audit_heads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

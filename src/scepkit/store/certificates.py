@@ -16,7 +16,8 @@ from scepkit.errors import Hint, UsageError
 from scepkit.protocol.certificate import show_serial
 from scepkit.store.database import Database
 from scepkit.store.prepared import Prepared
-from scepkit.store.tables import certificates, passphrases, revoked_serials
+from scepkit.store.tables.certificates import certificates, passphrases
+from scepkit.store.tables.revocations import revoked_serials
 from scepkit.store.values import MAX_SERIAL_BITS, CertificateKey
 
 if TYPE_CHECKING:

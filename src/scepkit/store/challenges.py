@@ -25,7 +25,8 @@ from scepkit.store.audit_trail import time_text
 from scepkit.store.column_types import UTCDateTime
 from scepkit.store.database import Database
 from scepkit.store.prepared import Prepared
-from scepkit.store.tables import IS_OPEN, certificates, challenge_uses, challenges
+from scepkit.store.tables.certificates import certificates
+from scepkit.store.tables.challenges import IS_OPEN, challenge_uses, challenges
 from scepkit.store.values import Door
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from sqlalchemy.exc import IntegrityError
 
 from scepkit.store.connections import savepoint
 from scepkit.store.database import Database
-from scepkit.store.tables import certificates, crl_numbers, crls, revoked_serials
+from scepkit.store.tables.certificates import certificates
+from scepkit.store.tables.revocations import crl_numbers, crls, revoked_serials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

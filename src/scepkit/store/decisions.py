@@ -29,14 +29,9 @@ from scepkit.store.issuances import (
 from scepkit.store.prepared import Prepared
 from scepkit.store.replacements import SubjectTakenError
 from scepkit.store.requests import outcome, request
-from scepkit.store.tables import (
-    IS_OPEN,
-    IS_PENDING,
-    challenges,
-    passphrases,
-    requests,
-    transactions,
-)
+from scepkit.store.tables.certificates import passphrases
+from scepkit.store.tables.challenges import IS_OPEN, challenges
+from scepkit.store.tables.requests import IS_PENDING, requests, transactions
 from scepkit.store.values import (
     BAD_REQUEST,
     EXPIRED_REASON,

@@ -20,7 +20,7 @@ from scepkit.store.connections import savepoint
 from scepkit.store.database import PAGE, Database
 from scepkit.store.events import Event, EventType
 from scepkit.store.outbox import Outbox, row_of
-from scepkit.store.tables import outbox, outbox_marks
+from scepkit.store.tables.notifications import outbox, outbox_marks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -15,7 +15,7 @@ from scepkit.errors import UsageError
 from scepkit.store.audit import AuditAction, AuditEvent, ranges
 from scepkit.store.database import Database
 from scepkit.store.prepared import Prepared
-from scepkit.store.tables import devices
+from scepkit.store.tables.devices import devices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -17,7 +17,8 @@ from scepkit.store.audit_trail import time_text
 from scepkit.store.column_types import UTCDateTime
 from scepkit.store.database import Database
 from scepkit.store.prepared import Prepared
-from scepkit.store.tables import certificates, early_renewals, planned_revocations
+from scepkit.store.tables.certificates import certificates, early_renewals
+from scepkit.store.tables.revocations import planned_revocations
 from scepkit.store.values import check_times
 
 if TYPE_CHECKING:

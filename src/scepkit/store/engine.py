@@ -14,7 +14,7 @@ from sqlalchemy import URL, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
 from scepkit.errors import StoreError
-from scepkit.store.tables import complete_for
+from scepkit.store.tables.metadata import complete_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

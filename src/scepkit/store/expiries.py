@@ -15,7 +15,8 @@ from scepkit.store.database import Database
 from scepkit.store.deliveries import MARK, set_mark
 from scepkit.store.events import Event, EventType, certificate_facts
 from scepkit.store.outbox import row_of
-from scepkit.store.tables import certificates, outbox, outbox_marks
+from scepkit.store.tables.certificates import certificates
+from scepkit.store.tables.notifications import outbox, outbox_marks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,7 +18,8 @@ from scepkit.store.column_types import UTCDateTime
 from scepkit.store.crls import outdate
 from scepkit.store.database import Database
 from scepkit.store.revocations import NOTE, Action
-from scepkit.store.tables import certificates, revoked_serials
+from scepkit.store.tables.certificates import certificates
+from scepkit.store.tables.revocations import revoked_serials
 from scepkit.store.values import CertificateKey, check_times
 
 if TYPE_CHECKING:

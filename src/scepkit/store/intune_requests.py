@@ -18,7 +18,8 @@ from sqlalchemy.exc import IntegrityError
 
 from scepkit.store.connections import savepoint
 from scepkit.store.group_commit import GroupCommits, Step
-from scepkit.store.tables import IS_SIGNED, intune_requests, requests, transactions
+from scepkit.store.tables.requests import IS_SIGNED, requests, transactions
+from scepkit.store.tables.third_parties import intune_requests
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence

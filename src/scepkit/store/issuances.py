@@ -32,15 +32,9 @@ from scepkit.store.audit import UNKNOWN, AuditAction, AuditEvent
 from scepkit.store.column_types import SerialNumber, UTCDateTime
 from scepkit.store.prepared import Prepared, SharedValues, one_trip
 from scepkit.store.replacements import other_certificates, replace_later
-from scepkit.store.tables import (
-    IS_OPEN,
-    certificates,
-    challenge_uses,
-    challenges,
-    passphrases,
-    requests,
-    transactions,
-)
+from scepkit.store.tables.certificates import certificates, passphrases
+from scepkit.store.tables.challenges import IS_OPEN, challenge_uses, challenges
+from scepkit.store.tables.requests import requests, transactions
 from scepkit.store.values import TELLER, Issuance, Recorded, Status, StoredOutcome
 
 if TYPE_CHECKING:

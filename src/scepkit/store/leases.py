@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from scepkit.store.connections import savepoint
 from scepkit.store.database import Database
-from scepkit.store.tables import leases
+from scepkit.store.tables.leases import leases
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -20,7 +20,9 @@ from scepkit.errors import UsageError
 from scepkit.store.certificates import HOLD, KEY, CertificateRow
 from scepkit.store.column_types import SerialNumber, UTCDateTime
 from scepkit.store.database import PAGE, Database
-from scepkit.store.tables import IS_SIGNED, certificates, planned_revocations, requests
+from scepkit.store.tables.certificates import certificates
+from scepkit.store.tables.requests import IS_SIGNED, requests
+from scepkit.store.tables.revocations import planned_revocations
 from scepkit.store.values import CertificateKey
 
 if TYPE_CHECKING:

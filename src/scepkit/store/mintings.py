@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, delete, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from scepkit.store.column_types import UTCDateTime
-from scepkit.store.tables import mintings
+from scepkit.store.tables.challenges import mintings
 
 if TYPE_CHECKING:
     from datetime import datetime

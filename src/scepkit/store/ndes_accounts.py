@@ -10,7 +10,7 @@ from scepkit.errors import Hint, UsageError
 from scepkit.store.audit import AuditAction, AuditEvent
 from scepkit.store.database import Database
 from scepkit.store.prepared import Prepared
-from scepkit.store.tables import ndes_accounts
+from scepkit.store.tables.challenges import ndes_accounts
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -13,7 +13,7 @@ from sqlalchemy import insert
 
 from scepkit.store.events import EventType, event_of
 from scepkit.store.prepared import Prepared
-from scepkit.store.tables import outbox
+from scepkit.store.tables.notifications import outbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -17,7 +17,8 @@ from scepkit.store.audit_trail import time_text
 from scepkit.store.certificates import HOLD, CertificateRow
 from scepkit.store.database import Database
 from scepkit.store.revocations import outdate_all, revocation
-from scepkit.store.tables import certificates, planned_revocations
+from scepkit.store.tables.certificates import certificates
+from scepkit.store.tables.revocations import planned_revocations
 from scepkit.store.values import CertificateKey, check_times
 
 if TYPE_CHECKING:

@@ -15,19 +15,15 @@ from scepkit.store.audit_trail import time_text
 from scepkit.store.certificates import among, these
 from scepkit.store.challenge_heirs import hand_over
 from scepkit.store.database import Database
-from scepkit.store.tables import (
-    IS_PENDING,
-    certificates,
-    challenge_uses,
-    challenges,
-    passphrases,
+from scepkit.store.tables.certificates import certificates, passphrases
+from scepkit.store.tables.challenges import challenge_uses, challenges
+from scepkit.store.tables.refusals import refusals
+from scepkit.store.tables.requests import IS_PENDING, requests, transactions
+from scepkit.store.tables.revocations import (
     planned_revocations,
-    refusals,
     replacements,
-    requests,
     revocations,
     revoked_serials,
-    transactions,
 )
 
 if TYPE_CHECKING:

@@ -46,7 +46,7 @@ from scepkit.store.issuances import (
 from scepkit.store.prepared import Prepared
 from scepkit.store.replacements import SubjectTakenError
 from scepkit.store.requests import QueueFullError, check_room, standing
-from scepkit.store.tables import requests, transactions
+from scepkit.store.tables.requests import requests, transactions
 from scepkit.store.values import (
     AlreadyAnswered,
     ChallengeSpent,

@@ -17,7 +17,7 @@ from scepkit.store.database import Database
 from scepkit.store.deliveries import MARK, set_mark
 from scepkit.store.events import Event, EventType
 from scepkit.store.outbox import PUT
-from scepkit.store.tables import outbox, outbox_marks
+from scepkit.store.tables.notifications import outbox, outbox_marks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

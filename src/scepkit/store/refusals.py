@@ -28,7 +28,7 @@ from scepkit.store.group_commit import GroupCommits, Step, Writer
 from scepkit.store.outbox import Outbox
 from scepkit.store.promises import Promise
 from scepkit.store.refusal_events import tell_refused
-from scepkit.store.tables import refusals
+from scepkit.store.tables.refusals import refusals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

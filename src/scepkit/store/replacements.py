@@ -19,7 +19,8 @@ from scepkit.store.certificates import HOLD
 from scepkit.store.database import PAGE, Database
 from scepkit.store.prepared import Prepared
 from scepkit.store.revocations import outdate_all, revocation
-from scepkit.store.tables import certificates, replacements
+from scepkit.store.tables.certificates import certificates
+from scepkit.store.tables.revocations import replacements
 from scepkit.store.values import CertificateKey, SameSubject, check_times
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from scepkit.store.column_types import UTCDateTime
 from scepkit.store.database import PAGE, Database
 from scepkit.store.listing import SCAN
 from scepkit.store.requests import REQUESTS, RequestRow, as_of
-from scepkit.store.tables import IS_PENDING, IS_SIGNED, requests, transactions
+from scepkit.store.tables.requests import IS_PENDING, IS_SIGNED, requests, transactions
 from scepkit.store.values import Status
 
 if TYPE_CHECKING:

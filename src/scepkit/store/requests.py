@@ -15,12 +15,8 @@ from sqlalchemy import and_, bindparam, func, or_, select, text
 
 from scepkit.store.database import Database
 from scepkit.store.prepared import Prepared
-from scepkit.store.tables import (
-    IS_PENDING,
-    certificates,
-    requests,
-    transactions,
-)
+from scepkit.store.tables.certificates import certificates
+from scepkit.store.tables.requests import IS_PENDING, requests, transactions
 from scepkit.store.values import (
     BAD_REQUEST,
     EXPIRED_REASON,

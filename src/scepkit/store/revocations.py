@@ -19,7 +19,8 @@ from scepkit.store.certificates import HOLD, find_key, find_keys
 from scepkit.store.column_types import UTCDateTime
 from scepkit.store.crls import outdate
 from scepkit.store.database import Database
-from scepkit.store.tables import certificates, revocations
+from scepkit.store.tables.certificates import certificates
+from scepkit.store.tables.revocations import revocations
 from scepkit.store.values import check_times
 
 if TYPE_CHECKING:

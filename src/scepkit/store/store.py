@@ -30,7 +30,7 @@ from scepkit.store.request_listing import RequestListing
 from scepkit.store.requests import RequestRecords
 from scepkit.store.revocations import RevocationRecords
 from scepkit.store.schema import bring_up_to_date, version
-from scepkit.store.tables import metadata
+from scepkit.store.tables.metadata import metadata
 from scepkit.store.tokens import TokenRecords
 from scepkit.store.verdicts import Verdicts
 

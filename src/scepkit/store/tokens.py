@@ -12,7 +12,7 @@ from scepkit.store.audit_trail import time_text
 from scepkit.store.column_types import UTCDateTime
 from scepkit.store.database import Database
 from scepkit.store.prepared import Prepared
-from scepkit.store.tables import tokens
+from scepkit.store.tables.tokens import tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

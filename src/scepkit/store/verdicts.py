@@ -32,7 +32,8 @@ from scepkit.store.group_commit import GroupCommits, Step
 from scepkit.store.prepared import Prepared
 from scepkit.store.requests import outcome, request
 from scepkit.store.revocations import outdate_all, revocation
-from scepkit.store.tables import IS_SIGNED, assents, requests, transactions
+from scepkit.store.tables.requests import IS_SIGNED, requests, transactions
+from scepkit.store.tables.third_parties import assents
 from scepkit.store.values import CertificateKey, Status
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from scepkit.store.tables import metadata
+from scepkit.store.tables.metadata import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],
