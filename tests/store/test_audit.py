@@ -9,16 +9,9 @@ from datetime import timedelta
 import pytest
 
 from scepkit.operations.audit import AuditCheck, export
-from scepkit.store import (
-    AlreadyAnswered,
-    AuditAction,
-    AuditEvent,
-    AuditRecord,
-    Recorded,
-    Store,
-    audit_trail,
-)
+from scepkit.store import AlreadyAnswered, AuditAction, AuditEvent, AuditRecord, Recorded, Store
 from scepkit.store import issuances as recording
+from scepkit.store.audit import trail as audit_trail
 from stored import NOW, make_challenge, make_grant, make_issuance, make_queued, put_challenge
 
 
@@ -354,7 +347,7 @@ def test_a_record_whose_hash_was_changed_too_is_found_at_the_next_one(damaged, s
 
 
 def audit_digest(record):
-    from scepkit.store.audit import digest
+    from scepkit.store.audit.format import digest
 
     return digest(record.members).hex()
 

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from scepkit.errors import UsageError
 from scepkit.store import AuditAction, AuditEvent, AuditRecord
-from scepkit.store.audit import digest, ranges
-from scepkit.store.audit_trail import row_of, time_text
+from scepkit.store.audit.events import ranges
+from scepkit.store.audit.format import digest
+from scepkit.store.audit.trail import row_of, time_text
 from stored import NOW
 
 PAGE = Path(__file__).parents[2] / "docs/reference/audit.md"

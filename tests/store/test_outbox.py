@@ -207,7 +207,7 @@ def make_and_record(store):
 
 def test_every_audit_join_is_told_once(told, monkeypatch):
     """Where the audit chain carries the ends of others, the batch takes another way."""
-    monkeypatch.setattr("scepkit.store.audit_trail.JOIN_RECORDS", 2)
+    monkeypatch.setattr("scepkit.store.audit.trail.JOIN_RECORDS", 2)
     for _ in range(7):
         told.record(make_issuance()).result()
     assert len(bodies(told)) == 7

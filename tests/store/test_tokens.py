@@ -11,7 +11,7 @@ from scepkit.errors import UsageError
 from scepkit.operations import tokens
 from scepkit.operations.tokens import Scope
 from scepkit.store import AuditAction, TokenState
-from scepkit.store.audit_trail import time_text
+from scepkit.store.audit.trail import time_text
 from stored import NOW
 
 DAY = timedelta(days=1)

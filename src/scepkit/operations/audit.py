@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from scepkit.errors import StoreError
 from scepkit.store import AuditEvent, AuditRecord, Store
-from scepkit.store.audit import FIRST_PREVIOUS, ranges
+from scepkit.store.audit.events import ranges
+from scepkit.store.audit.format import FIRST_PREVIOUS
 
 _SUSPECTS = 1000  # records of a chain that are compared with each other, for those that were moved
 _CHUNK = 500  # records of an export that are looked up at once

@@ -9,7 +9,8 @@ The rules of this package:
   which one it is.
 """
 
-from scepkit.store.audit import SERVER, UNKNOWN, AuditAction, AuditEvent, AuditRecord
+from scepkit.store.audit.events import SERVER, UNKNOWN, AuditAction, AuditEvent
+from scepkit.store.audit.format import AuditRecord
 from scepkit.store.certificates import CertificateRow, Named
 from scepkit.store.challenges import Challenge, ChallengeState, PendingChallenges
 from scepkit.store.crls import CRLRow, CRLState, RevokedRow

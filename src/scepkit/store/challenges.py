@@ -20,8 +20,8 @@ from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import TooManyPending, UsageError
 from scepkit.store import mintings
-from scepkit.store.audit import UNKNOWN, AuditAction, AuditEvent, ranges
-from scepkit.store.audit_trail import time_text
+from scepkit.store.audit.events import UNKNOWN, AuditAction, AuditEvent, ranges
+from scepkit.store.audit.trail import time_text
 from scepkit.store.column_types import UTCDateTime
 from scepkit.store.database import Database
 from scepkit.store.prepared import Prepared

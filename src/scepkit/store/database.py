@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 
 from scepkit.errors import StoreError
-from scepkit.store.audit_trail import AuditTrail
+from scepkit.store.audit.trail import AuditTrail
 from scepkit.store.connections import ConnectionPool, DatabaseFiles, transaction
 from scepkit.store.engine import fault, is_locked
 from scepkit.store.outbox import Outbox

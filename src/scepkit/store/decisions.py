@@ -12,7 +12,7 @@ from sqlalchemy import LargeBinary, and_, bindparam, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import Hint, UsageError
-from scepkit.store.audit import SERVER, AuditAction, AuditEvent
+from scepkit.store.audit.events import SERVER, AuditAction, AuditEvent
 from scepkit.store.column_types import SerialNumber
 from scepkit.store.database import PAGE, Database
 from scepkit.store.issuances import (

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import and_, bindparam, case, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from scepkit.store.audit import AuditAction, AuditEvent
+from scepkit.store.audit.events import AuditAction, AuditEvent
 from scepkit.store.connections import savepoint
 from scepkit.store.database import PAGE, Database
 from scepkit.store.events import Event, EventType

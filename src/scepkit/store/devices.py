@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from sqlalchemy import bindparam, delete, func, insert, select
 
 from scepkit.errors import UsageError
-from scepkit.store.audit import AuditAction, AuditEvent, ranges
+from scepkit.store.audit.events import AuditAction, AuditEvent, ranges
 from scepkit.store.database import Database
 from scepkit.store.prepared import Prepared
 from scepkit.store.tables.devices import devices

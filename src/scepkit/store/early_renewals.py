@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import and_, bindparam, delete, exists, func, insert, or_, select
 
 from scepkit.errors import UsageError
-from scepkit.store.audit import AuditAction, AuditEvent
-from scepkit.store.audit_trail import time_text
+from scepkit.store.audit.events import AuditAction, AuditEvent
+from scepkit.store.audit.trail import time_text
 from scepkit.store.column_types import UTCDateTime
 from scepkit.store.database import Database
 from scepkit.store.prepared import Prepared

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.crl import Reason
 from scepkit.protocol.scep.attributes import TransactionID
-from scepkit.store.audit import AuditAction, AuditEvent
-from scepkit.store.audit_trail import time_text
+from scepkit.store.audit.events import AuditAction, AuditEvent
+from scepkit.store.audit.trail import time_text
 from scepkit.store.values import Issuance, QueuedEntry
 
 if TYPE_CHECKING:

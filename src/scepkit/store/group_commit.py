@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from scepkit.store.audit import AuditEvent
-    from scepkit.store.audit_trail import AuditTrail
+    from scepkit.store.audit.events import AuditEvent
+    from scepkit.store.audit.trail import AuditTrail
     from scepkit.store.connections import ConnectionPool
     from scepkit.store.values import Answer, NewEntry
 

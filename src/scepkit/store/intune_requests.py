@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from scepkit.store.audit import AuditEvent
+    from scepkit.store.audit.events import AuditEvent
 
 MAX_DESCRIPTION = 255
 """The characters that Intune takes of a description."""

@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from scepkit.errors import StoreError
 from scepkit.protocol.certificate import show_serial
-from scepkit.store.audit import UNKNOWN, AuditAction, AuditEvent
+from scepkit.store.audit.events import UNKNOWN, AuditAction, AuditEvent
 from scepkit.store.column_types import SerialNumber, UTCDateTime
 from scepkit.store.prepared import Prepared, SharedValues, one_trip
 from scepkit.store.replacements import other_certificates, replace_later

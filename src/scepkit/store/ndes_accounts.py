@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from scepkit.errors import Hint, UsageError
-from scepkit.store.audit import AuditAction, AuditEvent
+from scepkit.store.audit.events import AuditAction, AuditEvent
 from scepkit.store.database import Database
 from scepkit.store.prepared import Prepared
 from scepkit.store.tables.challenges import ndes_accounts

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from scepkit.store.audit import AuditEvent
+    from scepkit.store.audit.events import AuditEvent
     from scepkit.store.events import Event
     from scepkit.store.prepared import Trip
 

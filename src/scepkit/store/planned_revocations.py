@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, bindparam, delete, insert, select
 
 from scepkit.store import certificates as rows
-from scepkit.store.audit import AuditAction, AuditEvent
-from scepkit.store.audit_trail import time_text
+from scepkit.store.audit.events import AuditAction, AuditEvent
+from scepkit.store.audit.trail import time_text
 from scepkit.store.certificates import HOLD, CertificateRow
 from scepkit.store.database import Database
 from scepkit.store.revocations import outdate_all, revocation

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from sqlalchemy import and_, bindparam, delete, exists, func, not_, or_, select, tuple_, update
 
-from scepkit.store.audit import SERVER, AuditAction, AuditEvent
-from scepkit.store.audit_trail import time_text
+from scepkit.store.audit.events import SERVER, AuditAction, AuditEvent
+from scepkit.store.audit.trail import time_text
 from scepkit.store.certificates import among, these
 from scepkit.store.challenge_heirs import hand_over
 from scepkit.store.database import Database

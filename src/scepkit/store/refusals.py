@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import bindparam, delete, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
-from scepkit.store.audit_trail import AuditTrail
+from scepkit.store.audit.trail import AuditTrail
 from scepkit.store.column_types import UTCDateTime
 from scepkit.store.connections import savepoint
 from scepkit.store.group_commit import GroupCommits, Step, Writer
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Engine
 
-    from scepkit.store.audit import AuditEvent
+    from scepkit.store.audit.events import AuditEvent
     from scepkit.store.remote_writer import Connect
 
 PRUNED = 500  # rows that one commit takes out of a ring: it bounds how long other writers wait

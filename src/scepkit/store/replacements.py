@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, bindparam, delete, func, insert, or_, select
 
 from scepkit.protocol.certificate import show_serial
-from scepkit.store.audit import SERVER
+from scepkit.store.audit.events import SERVER
 from scepkit.store.certificates import HOLD
 from scepkit.store.database import PAGE, Database
 from scepkit.store.prepared import Prepared

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sqlalchemy import and_, bindparam, func, insert, or_, select, update
 
 from scepkit.store import certificates as rows
-from scepkit.store.audit import AuditAction, AuditEvent
-from scepkit.store.audit_trail import time_text
+from scepkit.store.audit.events import AuditAction, AuditEvent
+from scepkit.store.audit.trail import time_text
 from scepkit.store.certificates import HOLD, find_key, find_keys
 from scepkit.store.column_types import UTCDateTime
 from scepkit.store.crls import outdate

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import update
 
-from scepkit.store.audit_records import AuditRecords
+from scepkit.store.audit.records import AuditRecords
 from scepkit.store.certificates import CertificateRecords
 from scepkit.store.challenges import ChallengeRecords
 from scepkit.store.crls import CRLRecords

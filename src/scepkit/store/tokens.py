@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import and_, bindparam, insert, or_, select, update
 
-from scepkit.store.audit import AuditAction, AuditEvent
-from scepkit.store.audit_trail import time_text
+from scepkit.store.audit.events import AuditAction, AuditEvent
+from scepkit.store.audit.trail import time_text
 from scepkit.store.column_types import UTCDateTime
 from scepkit.store.database import Database
 from scepkit.store.prepared import Prepared

@@ -25,7 +25,7 @@ from sqlalchemy import and_, bindparam, delete, exists, func, insert, or_, selec
 from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import StoreError
-from scepkit.store.audit import AuditAction, AuditEvent
+from scepkit.store.audit.events import AuditAction, AuditEvent
 from scepkit.store.certificates import certificate
 from scepkit.store.connections import savepoint
 from scepkit.store.group_commit import GroupCommits, Step

@@ -20,7 +20,7 @@ from scepkit.errors import ReloadRefused
 from scepkit.keys.files import refusals
 from scepkit.server.reloading.channel import Channel, connect, listen
 from scepkit.server.reloading.reloader import Outcome
-from scepkit.store.audit import UNKNOWN
+from scepkit.store.audit.events import UNKNOWN
 
 # Seconds for a command to say what it wants, and for a server to have done it.
 ASK_SECONDS = 5.0

@@ -8,14 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, exists, func, literal, select, tuple_
 
-from scepkit.store.audit import (
-    SERVER,
-    AuditAction,
-    AuditEvent,
-    AuditRecord,
-    hex_text,
-)
-from scepkit.store.audit_trail import JOIN_AFTER, time_text
+from scepkit.store.audit.events import SERVER, AuditAction, AuditEvent
+from scepkit.store.audit.format import AuditRecord, hex_text
+from scepkit.store.audit.trail import JOIN_AFTER, time_text
 from scepkit.store.database import Database
 from scepkit.store.tables.audit import audit, audit_heads
 

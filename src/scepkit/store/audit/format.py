@@ -1,4 +1,4 @@
-"""Audit records: what was done, and a hash that somebody else can work out again.
+"""The format of audit records, and their hash, which somebody else can work out again.
 
 A record is a JSON object. Its hash is SHA-256 over the object without its member `hash`, written
 as RFC 8785 has it (JCS): members sorted, no blanks, UTF-8, no escape that is not needed. A member
@@ -11,102 +11,19 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from scepkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from datetime import datetime
+    from collections.abc import Mapping
 
 FORMAT = 1  # of the records that are written; a later one would hash other members
-SERVER = "server"  # the actor where nobody asked
 _JSON = ("details", "heads")  # the members that are objects, kept as text
-UNKNOWN = "unknown"  # the actor where the address of who asked is not known
 FIRST_PREVIOUS = bytes(32)  # what the first record of a chain follows
 
 JCS = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 """Writes objects as RFC 8785 has them."""
-
-
-class AuditAction(StrEnum):
-    """The action that a record tells of."""
-
-    STARTED = "started"
-    SETTINGS_RELOADED = "settings-reloaded"
-    ISSUED = "issued"
-    ANSWERED = "answered"
-    QUEUED = "queued"
-    DELIVERED = "delivered"
-    APPROVED = "approved"
-    REJECTED = "rejected"
-    LAPSED = "lapsed"
-    REVOKED = "revoked"
-    HELD = "held"
-    RELEASED = "released"
-    REVOCATION_PLANNED = "revocation-planned"
-    REVOCATION_CANCELLED = "revocation-cancelled"
-    EARLY_RENEWAL_CALLED = "early-renewal-called"
-    EARLY_RENEWAL_CANCELLED = "early-renewal-cancelled"
-    CHALLENGE_MINTED = "challenge-minted"
-    CHALLENGES_MINTED = "challenges-minted"
-    CHALLENGE_VOIDED = "challenge-voided"
-    CHALLENGES_VOIDED = "challenges-voided"
-    DEVICES_IMPORTED = "devices-imported"
-    DEVICES_REMOVED = "devices-removed"
-    TOKEN_CREATED = "token-created"  # noqa: S105 - an action
-    TOKEN_VOIDED = "token-voided"  # noqa: S105
-    NDES_ACCOUNT_ADDED = "ndes-account-added"
-    NDES_ACCOUNT_CHANGED = "ndes-account-changed"
-    NDES_ACCOUNT_REMOVED = "ndes-account-removed"
-    PURGED = "purged"
-    OUTBOX_RETRIED = "outbox-retried"
-    OUTBOX_DROPPED = "outbox-dropped"
-    CA_MADE = "ca-made"
-    CA_REQUESTED = "ca-requested"
-    CA_INSTALLED = "ca-installed"
-    CA_IMPORTED = "ca-imported"
-    CERTIFICATES_IMPORTED = "certificates-imported"
-    RA_REPLACED = "ra-replaced"
-    OCSP_REPLACED = "ocsp-replaced"
-    ROLLOVER_PREPARED = "rollover-prepared"
-    ROLLOVER_ACTIVATED = "rollover-activated"
-    ROLLOVER_CANCELLED = "rollover-cancelled"
-    KEYS_PROTECTED = "keys-protected"
-    JOINED = "joined"
-
-
-class AuditEvent(NamedTuple):
-    """An action, before it has its place in a chain.
-
-    Attributes:
-        action: what was done.
-        actor: who did it: an operator, the address of a device, or `SERVER`.
-        at: when, aware.
-        endpoint: the endpoint's name.
-        serial: the certificate's serial number.
-        transaction_id: the transactionID as received.
-        subject: the subject as text.
-        challenge: the challenge's number.
-        reason: why, as the actor said it.
-        details: what else is to be known, for JSON: text, whole numbers, lists and objects. Never
-            a secret.
-        about: the certificate or the entry that it is about, for who is told more than the record
-            has (`events`).
-    """
-
-    action: AuditAction
-    actor: str
-    at: datetime
-    endpoint: str | None = None
-    serial: int | None = None
-    transaction_id: bytes | None = None
-    subject: str | None = None
-    challenge: int | None = None
-    reason: str | None = None
-    details: Mapping[str, Any] | None = None
-    about: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,17 +123,6 @@ def digest(members: Mapping[str, Any]) -> bytes:
         TypeError, ValueError: there is something in it that JSON cannot have.
     """
     return hashlib.sha256(JCS.encode(members).encode()).digest()
-
-
-def ranges(numbers: Iterable[int]) -> str:
-    """Return whole numbers in short: `1-50,52`."""
-    found: list[list[int]] = []
-    for number in sorted(numbers):
-        if found and number == found[-1][1] + 1:
-            found[-1][1] = number
-        else:
-            found.append([number, number])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in found)
 
 
 def hex_text(value: Any) -> str:

@@ -22,7 +22,8 @@ from sqlalchemy.exc import IntegrityError
 from scepkit.errors import StoreError
 from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.scep.attributes import TransactionID
-from scepkit.store.audit import FIRST_PREVIOUS, FORMAT, JCS, AuditAction
+from scepkit.store.audit.events import AuditAction
+from scepkit.store.audit.format import FIRST_PREVIOUS, FORMAT, JCS
 from scepkit.store.connections import savepoint
 from scepkit.store.prepared import Prepared
 from scepkit.store.tables.audit import audit, audit_heads
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from scepkit.store.audit import AuditEvent
+    from scepkit.store.audit.events import AuditEvent
     from scepkit.store.outbox import Outbox
     from scepkit.store.prepared import Trip
 
@@ -236,7 +237,7 @@ def row_of(
 
 
 def _written(row: Mapping[str, Any]) -> str:
-    """Write the text that `audit.digest` hashes, member by member: each enrolment pays for one.
+    """Write the text that `format.digest` hashes, member by member: each enrolment pays for one.
 
     An encoder, a codec or a zone that is touched only here costs more than all the rest: between
     two enrolments the processor has forgotten it.
