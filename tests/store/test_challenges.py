@@ -9,15 +9,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event
 
-from scepkit.store import (
-    AlreadyAnswered,
-    ChallengeSpent,
-    ChallengeState,
-    Purged,
-    Recorded,
-    Store,
-    challenges,
-)
+from scepkit.store import AlreadyAnswered, ChallengeSpent, ChallengeState, Purged, Recorded, Store
+from scepkit.store.challenges import records
 from store.test_races import at_once
 from stored import NOW, make_challenge
 
@@ -162,7 +155,7 @@ def test_what_is_spent_stays_spent(store, issuance, put, void):
 
 
 def test_many_are_voided_a_chunk_after_the_other(store, monkeypatch):
-    monkeypatch.setattr(challenges, "CHUNK", 2)
+    monkeypatch.setattr(records, "CHUNK", 2)
     numbers = store.add_challenges([make_challenge() for _ in range(5)])
     chunks = [sorted(one) for one in store.void_challenges(numbers, by="alice", now=NOW)]
     assert chunks == [numbers[:2], numbers[2:4], numbers[4:]]

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from scepkit.errors import TooManyPending
-from scepkit.store import KeyTaken, Minting, NewMinting, mintings
+from scepkit.store import KeyTaken, Minting, NewMinting
+from scepkit.store.challenges import mintings
 from stored import NOW
 
 DAY = timedelta(days=1)

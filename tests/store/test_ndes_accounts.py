@@ -9,7 +9,7 @@ import pytest
 from scepkit.errors import UsageError
 from scepkit.operations import ndes_accounts
 from scepkit.store import AuditAction, NDESAccount, Store
-from scepkit.store import ndes_accounts as stored
+from scepkit.store.challenges import ndes_accounts as stored
 
 NOW = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
 

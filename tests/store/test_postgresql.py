@@ -26,7 +26,7 @@ from scepkit.store import (
     group_commit,
     schema,
 )
-from scepkit.store.challenges import MANY
+from scepkit.store.challenges.records import MANY
 from scepkit.store.engine import fault
 from scepkit.store.tables.metadata import metadata
 from stored import NOW, make_challenge

@@ -13,7 +13,7 @@ from sqlalchemy import and_, bindparam, delete, exists, func, not_, or_, select,
 from scepkit.store.audit.events import SERVER, AuditAction, AuditEvent
 from scepkit.store.audit.trail import time_text
 from scepkit.store.certificates import among, these
-from scepkit.store.challenge_heirs import hand_over
+from scepkit.store.challenges.heirs import hand_over
 from scepkit.store.database import Database
 from scepkit.store.tables.certificates import certificates, passphrases
 from scepkit.store.tables.challenges import challenge_uses, challenges

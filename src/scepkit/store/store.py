@@ -8,7 +8,8 @@ from sqlalchemy import update
 
 from scepkit.store.audit.records import AuditRecords
 from scepkit.store.certificates import CertificateRecords
-from scepkit.store.challenges import ChallengeRecords
+from scepkit.store.challenges.ndes_accounts import NDESAccounts
+from scepkit.store.challenges.records import ChallengeRecords
 from scepkit.store.crls import CRLRecords
 from scepkit.store.decisions import Decisions
 from scepkit.store.deliveries import Deliveries
@@ -20,7 +21,6 @@ from scepkit.store.imports import Imports
 from scepkit.store.intune_requests import IntuneRequests
 from scepkit.store.leases import Leases
 from scepkit.store.listing import CertificateListing
-from scepkit.store.ndes_accounts import NDESAccounts
 from scepkit.store.planned_revocations import PlannedRevocations
 from scepkit.store.purge import Purging
 from scepkit.store.refusal_events import RefusalEvents

@@ -1,44 +1,39 @@
-"""One-time challenges: added, counted, found, listed, voided. They are spent in `issuances`.
+"""One-time challenges: added, found, listed, voided; `requests.issuances` spends them.
 
 Voiding is one statement whose condition is the guard, as that of spending is: of the two at once
 one changes no row.
-
-Those that are added within a bound are counted before: on SQLite whoever writes is alone, on
-PostgreSQL an advisory lock sees to it.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
 from functools import partial
 from time import sleep
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, func, insert, literal, select, text, update
+from sqlalchemy import and_, bindparam, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
-from scepkit.errors import TooManyPending, UsageError
-from scepkit.store import mintings
+from scepkit.errors import UsageError
 from scepkit.store.audit.events import UNKNOWN, AuditAction, AuditEvent, ranges
 from scepkit.store.audit.trail import time_text
+from scepkit.store.challenges import mintings
+from scepkit.store.challenges.challenge import Challenge, challenge_of
+from scepkit.store.challenges.pending import BY_DOOR, MANY, PendingChallenges, check_room, count
 from scepkit.store.column_types import UTCDateTime
 from scepkit.store.database import Database
 from scepkit.store.prepared import Prepared
 from scepkit.store.tables.certificates import certificates
 from scepkit.store.tables.challenges import IS_OPEN, challenge_uses, challenges
-from scepkit.store.values import Door
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Select
+    from sqlalchemy import ColumnElement, Select
 
-    from scepkit.store.mintings import Minting, NewMinting
+    from scepkit.store.challenges.mintings import Minting, NewMinting
     from scepkit.store.values import NewChallenge
 
-MANY = 500  # challenges at once that a database server is to count
 CHUNK = 500  # challenges voided in one transaction: some milliseconds
 PAUSE_SECONDS = 0.01  # between two of them: see `purge`
 
@@ -54,25 +49,6 @@ BY_MACS = select(challenges).where(
     challenges.c.mac.in_(bindparam("macs", expanding=True)),
 )
 BY_NUMBER = select(challenges).where(challenges.c.id == bindparam("challenge_id"))
-# PostgreSQL drops the lock with the transaction. The key is "pending" in ASCII.
-ALONE = text("SELECT pg_advisory_xact_lock(:key)")
-LOCK_KEY = int.from_bytes(b"pending")
-_IS_PENDING = (IS_OPEN, challenges.c.expires_at > bindparam("now", type_=UTCDateTime))
-OF_DOOR = (
-    select(func.count())
-    .select_from(challenges)
-    .where(
-        challenges.c.endpoint == bindparam("endpoint"),
-        challenges.c.door == bindparam("door"),
-        *_IS_PENDING,
-    )
-)
-BY_DOOR = (
-    select(challenges.c.endpoint, challenges.c.door, func.count())
-    .where(*_IS_PENDING)
-    .group_by(challenges.c.endpoint, challenges.c.door)
-    .order_by(challenges.c.endpoint, challenges.c.door)
-)
 USED_FOR = (
     select(challenge_uses.c.serial)
     .join(
@@ -98,67 +74,6 @@ VOID = (
     )
     .returning(challenges.c.id, challenges.c.endpoint, challenges.c.subject)
 )
-
-
-_COLUMNS = [column.name for column in challenges.c]
-_SANS, _DATA = (_COLUMNS.index(name) for name in ("sans", "data"))
-
-
-class ChallengeState(StrEnum):
-    """The state of a challenge; one that is spent or void stays so when it expires."""
-
-    UNSPENT = "unspent"
-    SPENT = "spent"
-    EXPIRED = "expired"
-    VOID = "void"
-
-
-class Challenge(NamedTuple):
-    """A stored challenge; `spent_serial` names the certificate that it was spent for.
-
-    `label` is what people find it by, `data` what a profile may put into its certificate,
-    `voided_by` who took it back, `void_reason` why. It is good for `uses` certificates, of which
-    there are `used`; it is spent with the last one. `door` is the way by which it was asked for.
-    """
-
-    id: int
-    endpoint: str
-    mac: bytes
-    subject: str | None
-    sans: tuple[str, ...]
-    created_at: datetime
-    expires_at: datetime
-    spent_at: datetime | None
-    spent_serial: int | None
-    label: str | None = None
-    voided_at: datetime | None = None
-    voided_by: str | None = None
-    void_reason: str | None = None
-    spent_issuer: bytes | None = None
-    data: Mapping[str, str] = MappingProxyType({})
-    uses: int = 1
-    used: int = 0
-    door: str = Door.COMMAND_LINE
-
-    def __repr__(self) -> str:
-        """Name it, and never show the MAC."""
-        return f"<challenge {self.id} of {self.endpoint}>"
-
-    def state(self, now: datetime) -> ChallengeState:
-        """Return its present state."""
-        if self.spent_at is not None:
-            return ChallengeState.SPENT
-        if self.voided_at is not None:
-            return ChallengeState.VOID
-        return ChallengeState.UNSPENT if now < self.expires_at else ChallengeState.EXPIRED
-
-
-class PendingChallenges(NamedTuple):
-    """The number of challenges of one endpoint and one door that can still be used."""
-
-    endpoint: str
-    door: str
-    pending: int
 
 
 class ChallengeRecords(Database):
@@ -199,7 +114,7 @@ class ChallengeRecords(Database):
         with self._writing("add the challenges") as connection:
             if minting is not None:
                 mintings.add(connection, minting)
-            _check_room(connection, new, max_pending)
+            check_room(connection, new, max_pending)
             try:
                 numbers = {row.mac: row.id for row in connection.execute(ADD, rows)}
             except IntegrityError as error:
@@ -209,7 +124,7 @@ class ChallengeRecords(Database):
                 ) from error
             event = _minted(new, [*numbers.values()], by)._replace(reason=reason)
             if len(rows) >= MANY and connection.dialect.name == "postgresql":
-                _count(connection, len(rows))
+                count(connection, len(rows))
             self._audit.append(connection, [event])
         return [numbers[challenge.mac] for challenge in new]
 
@@ -237,7 +152,7 @@ class ChallengeRecords(Database):
         for start in range(0, len(macs), CHUNK):
             values = {"endpoint": endpoint, "macs": [*macs[start : start + CHUNK]]}
             with self._reading() as connection:
-                rows = map(_challenge, connection.execute(BY_MACS, values))
+                rows = map(challenge_of, connection.execute(BY_MACS, values))
                 found.update((one.mac, one) for one in rows)
         return found
 
@@ -248,7 +163,7 @@ class ChallengeRecords(Database):
             StoreError: the database cannot be read.
         """
         row = self._look_up(BY_MAC, {"endpoint": endpoint, "mac": mac})
-        return None if row is None else _challenge(row)
+        return None if row is None else challenge_of(row)
 
     def challenge(self, challenge_id: int) -> Challenge | None:
         """Return the challenge with that number; None when there is none.
@@ -258,7 +173,7 @@ class ChallengeRecords(Database):
         """
         with self._reading() as connection:
             row = connection.execute(BY_NUMBER, {"challenge_id": challenge_id}).first()
-            return None if row is None else _challenge(row)
+            return None if row is None else challenge_of(row)
 
     def pending_challenges(self, now: datetime) -> list[PendingChallenges]:
         """Return how many challenges are neither spent, void nor expired, by endpoint and door.
@@ -312,7 +227,7 @@ class ChallengeRecords(Database):
             StoreError: the database cannot be read.
         """
         wanted = _filters(endpoint, subject, label, now, is_open=is_open)
-        yield from self._pages(partial(_after, wanted), _challenge, after, limit)
+        yield from self._pages(partial(_after, wanted), challenge_of, after, limit)
 
     def void_challenges(
         self, ids: Sequence[int], *, by: str, now: datetime, reason: str = ""
@@ -413,49 +328,6 @@ def _filters(
 def _after(wanted: Sequence[ColumnElement[bool]], after: Challenge | None) -> Select[Any]:
     query = select(challenges).where(*wanted).order_by(challenges.c.id.desc())
     return query if after is None else query.where(challenges.c.id < after.id)
-
-
-def _challenge(columns: Sequence[Any]) -> Challenge:
-    values = [*columns]
-    values[_SANS], values[_DATA] = tuple(values[_SANS]), values[_DATA] or {}
-    return Challenge(*values)
-
-
-def _check_room(
-    connection: Connection, new: Sequence[NewChallenge], max_pending: int | None
-) -> None:
-    """Refuse challenges beyond a bound; else nobody adds others until the commit.
-
-    Raises:
-        TooManyPending: there is no room for all of them.
-    """
-    if max_pending is None:
-        return
-    if connection.dialect.name == "postgresql":
-        connection.execute(ALONE, {"key": LOCK_KEY})
-    first = new[0]
-    values = {"endpoint": first.endpoint, "door": first.door, "now": first.created_at}
-    pending = connection.execute(OF_DOOR, values).scalar_one()
-    if pending + len(new) > max_pending:
-        raise TooManyPending(
-            f"the endpoint {first.endpoint!r} has {pending} challenges by way of {first.door} that "
-            f"are neither spent, void nor expired; {len(new)} more would be over {max_pending}",
-            hint="void those that nobody needs, let them expire sooner, or raise max_pending of "
-            "the rule of kind one-time",
-            pending=pending,
-            most=max_pending,
-        )
-
-
-def _count(connection: Connection, new: int) -> None:
-    """Have PostgreSQL count the challenges, if it knows of fewer than there are new ones.
-
-    By itself it does so once a minute. Until then all of its indexes seem to be as good, and with
-    one that knows no MAC each look-up goes through all challenges of the endpoint.
-    """
-    known = "SELECT reltuples FROM pg_class WHERE oid = CAST('challenges' AS regclass)"
-    if connection.exec_driver_sql(known).scalar_one() < new:
-        connection.exec_driver_sql("ANALYZE challenges")
 
 
 def _row(challenge: NewChallenge) -> dict[str, object]:
