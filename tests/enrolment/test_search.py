@@ -23,7 +23,7 @@ from scepkit.keys.pem import armor
 from scepkit.operations import search
 from scepkit.operations.key_file import read_key
 from scepkit.operations.search import Query, State
-from scepkit.store import listing
+from scepkit.store.certificates import listing
 
 DAY = timedelta(days=1)
 PKCS8 = PrivateFormat.PKCS8

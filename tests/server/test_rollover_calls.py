@@ -16,7 +16,8 @@ from scepkit.ca.directory import rollover
 from scepkit.errors import SettingsError, UsageError
 from scepkit.operations import early_renewal
 from scepkit.operations.rollover import activate
-from scepkit.store import Called, early_renewals
+from scepkit.store import Called
+from scepkit.store.certificates import early_renewals
 from server.test_renewal_info import DAY, NOW, ca_of, issued, store_of
 
 

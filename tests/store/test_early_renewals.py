@@ -8,7 +8,8 @@ from hashlib import sha256
 import pytest
 
 from scepkit.errors import UsageError
-from scepkit.store import AuditAction, Called, CertificateKey, Pull, early_renewals
+from scepkit.store import AuditAction, Called, CertificateKey, Pull
+from scepkit.store.certificates import early_renewals
 from stored import CA, NOW, make_issuance
 
 DAY = timedelta(days=1)

@@ -29,7 +29,7 @@ from scepkit.store import (
     Status,
     Store,
 )
-from scepkit.store.listing import place
+from scepkit.store.certificates.listing import place
 
 MOST = 1000  # rows of a page
 _ISSUER = 4  # octets of an issuer in a cursor

@@ -20,7 +20,7 @@ from scepkit.errors import Malformed
 from scepkit.protocol import ocsp
 from scepkit.protocol.ocsp import CertID, ErrorStatus, Plain, Revoked, SingleResponse, Status
 from scepkit.store import Store
-from scepkit.store.certificates import OCSPStatus
+from scepkit.store.certificates.records import OCSPStatus
 
 MAX_KEPT = 10_000
 """Signed responses; some 10 MB with EC keys, 20 MB with RSA's."""

@@ -11,7 +11,14 @@ The rules of this package:
 
 from scepkit.store.audit.events import SERVER, UNKNOWN, AuditAction, AuditEvent
 from scepkit.store.audit.format import AuditRecord
-from scepkit.store.certificates import CertificateRow, Named
+from scepkit.store.certificates.early_renewals import Called, EarlyRenewal, Pull
+from scepkit.store.certificates.listing import (
+    CertificateFilter,
+    CertificatePage,
+    CertificateStatus,
+    Place,
+)
+from scepkit.store.certificates.records import CertificateRow, Named
 from scepkit.store.challenges.challenge import Challenge, ChallengeState
 from scepkit.store.challenges.mintings import KeyTaken, Minting, NewMinting
 from scepkit.store.challenges.ndes_accounts import NDESAccount
@@ -19,11 +26,9 @@ from scepkit.store.challenges.pending import PendingChallenges
 from scepkit.store.crls import CRLRow, CRLState, RevokedRow
 from scepkit.store.deliveries import Delivery, FailedTry, Queue
 from scepkit.store.devices import Device, DeviceColumn, NewDevice
-from scepkit.store.early_renewals import Called, EarlyRenewal, Pull
 from scepkit.store.events import Event, EventType
 from scepkit.store.imports import ForeignCertificate, ForeignRevocation, Import, Revocation
 from scepkit.store.intune_requests import IntuneName, IntuneRow, Notice, SignedDelivery
-from scepkit.store.listing import CertificateFilter, CertificatePage, CertificateStatus, Place
 from scepkit.store.outbox import Subscription
 from scepkit.store.planned_revocations import PlannedRevocation
 from scepkit.store.promises import Promise

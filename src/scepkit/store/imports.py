@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
-from scepkit.store.certificates import HOLD, among, these
+from scepkit.store.certificates.records import HOLD, among, these
 from scepkit.store.column_types import UTCDateTime
 from scepkit.store.crls import outdate
 from scepkit.store.database import Database

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, delete, insert, select
 
-from scepkit.store import certificates as rows
 from scepkit.store.audit.events import AuditAction, AuditEvent
 from scepkit.store.audit.trail import time_text
-from scepkit.store.certificates import HOLD, CertificateRow
+from scepkit.store.certificates import records as rows
+from scepkit.store.certificates.records import HOLD, CertificateRow
 from scepkit.store.database import Database
 from scepkit.store.revocations import outdate_all, revocation
 from scepkit.store.tables.certificates import certificates

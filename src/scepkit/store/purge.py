@@ -12,7 +12,7 @@ from sqlalchemy import and_, bindparam, delete, exists, func, not_, or_, select,
 
 from scepkit.store.audit.events import SERVER, AuditAction, AuditEvent
 from scepkit.store.audit.trail import time_text
-from scepkit.store.certificates import among, these
+from scepkit.store.certificates.records import among, these
 from scepkit.store.challenges.heirs import hand_over
 from scepkit.store.database import Database
 from scepkit.store.tables.certificates import certificates, passphrases

@@ -15,7 +15,7 @@ from sqlalchemy import and_, bindparam, delete, func, insert, or_, select
 
 from scepkit.protocol.certificate import show_serial
 from scepkit.store.audit.events import SERVER
-from scepkit.store.certificates import HOLD
+from scepkit.store.certificates.records import HOLD
 from scepkit.store.database import PAGE, Database
 from scepkit.store.prepared import Prepared
 from scepkit.store.revocations import outdate_all, revocation

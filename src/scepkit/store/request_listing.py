@@ -1,7 +1,7 @@
 """The requests as people look for them: those that fit, oldest first, a page at a time.
 
 A page goes on behind a request's number. Those that wait are found by an index of their own; for
-all others requests are looked through one by one, as with certificates (`listing`).
+all others requests are looked through one by one, as with certificates (`certificates.listing`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import and_, func, literal, or_, select
 
+from scepkit.store.certificates.listing import SCAN
 from scepkit.store.column_types import UTCDateTime
 from scepkit.store.database import PAGE, Database
-from scepkit.store.listing import SCAN
 from scepkit.store.requests import REQUESTS, RequestRow, as_of
 from scepkit.store.tables.requests import IS_PENDING, IS_SIGNED, requests, transactions
 from scepkit.store.values import Status

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import and_, bindparam, func, insert, or_, select, update
 
-from scepkit.store import certificates as rows
 from scepkit.store.audit.events import AuditAction, AuditEvent
 from scepkit.store.audit.trail import time_text
-from scepkit.store.certificates import HOLD, find_key, find_keys
+from scepkit.store.certificates import records as rows
+from scepkit.store.certificates.records import HOLD, find_key, find_keys
 from scepkit.store.column_types import UTCDateTime
 from scepkit.store.crls import outdate
 from scepkit.store.database import Database
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Update
 
-    from scepkit.store.certificates import CertificateRow, Named
+    from scepkit.store.certificates.records import CertificateRow, Named
     from scepkit.store.values import CertificateKey
 
 REMOVE = 8  # removeFromCRL

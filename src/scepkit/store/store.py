@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Self
 from sqlalchemy import update
 
 from scepkit.store.audit.records import AuditRecords
-from scepkit.store.certificates import CertificateRecords
+from scepkit.store.certificates.early_renewals import EarlyRenewals
+from scepkit.store.certificates.listing import CertificateListing
+from scepkit.store.certificates.records import CertificateRecords
 from scepkit.store.challenges.ndes_accounts import NDESAccounts
 from scepkit.store.challenges.records import ChallengeRecords
 from scepkit.store.crls import CRLRecords
 from scepkit.store.decisions import Decisions
 from scepkit.store.deliveries import Deliveries
 from scepkit.store.devices import DeviceRecords
-from scepkit.store.early_renewals import EarlyRenewals
 from scepkit.store.engine import BUSY_SECONDS, connect
 from scepkit.store.expiries import Expiries
 from scepkit.store.imports import Imports
 from scepkit.store.intune_requests import IntuneRequests
 from scepkit.store.leases import Leases
-from scepkit.store.listing import CertificateListing
 from scepkit.store.planned_revocations import PlannedRevocations
 from scepkit.store.purge import Purging
 from scepkit.store.refusal_events import RefusalEvents

@@ -26,7 +26,7 @@ from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import StoreError
 from scepkit.store.audit.events import AuditAction, AuditEvent
-from scepkit.store.certificates import certificate
+from scepkit.store.certificates.records import certificate
 from scepkit.store.connections import savepoint
 from scepkit.store.group_commit import GroupCommits, Step
 from scepkit.store.prepared import Prepared

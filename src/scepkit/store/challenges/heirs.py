@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import bindparam, exists, select, update
 
-from scepkit.store.certificates import among, these
+from scepkit.store.certificates.records import among, these
 from scepkit.store.tables.certificates import certificates
 from scepkit.store.tables.challenges import challenge_uses, challenges
 from scepkit.store.values import CertificateKey

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import and_, func, literal, select, tuple_
 
 from scepkit.errors import UsageError
-from scepkit.store.certificates import HOLD, KEY, CertificateRow
+from scepkit.store.certificates.records import HOLD, KEY, CertificateRow
 from scepkit.store.column_types import SerialNumber, UTCDateTime
 from scepkit.store.database import PAGE, Database
 from scepkit.store.tables.certificates import certificates

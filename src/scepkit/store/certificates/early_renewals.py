@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement
 
-    from scepkit.store.certificates import CertificateRow
+    from scepkit.store.certificates.records import CertificateRow
 
 MOST = 100
 """Calls at one time: whoever asks when to renew has all of them looked through."""
