@@ -150,7 +150,7 @@ def test_a_number_twice_in_one_step(store):
 
 
 def test_pages_of_a_crl(store, monkeypatch):
-    monkeypatch.setattr("scepkit.store.crls.PAGE", 3)
+    monkeypatch.setattr("scepkit.store.revocations.crls.PAGE", 3)
     store.import_certificates([certificate(serial) for serial in range(1, 8)], **IMPORT)
     store.import_revocations([revocation(serial) for serial in range(1, 14)], **IMPORT)
     assert [*revoked(store)] == sorted(range(1, 14), key=lambda n: (n > 7, f"{n:x}"))

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import update
 
 from scepkit.errors import StoreError, UsageError
-from scepkit.store import Action, CertificateKey, CRLRow, RevocationRow, RevokedRow, crls
+from scepkit.store import Action, CertificateKey, CRLRow, RevocationRow, RevokedRow
+from scepkit.store.revocations import crls
 from scepkit.store.tables.certificates import certificates
 from stored import CA, NOW
 

@@ -23,20 +23,21 @@ from scepkit.store.challenges.challenge import Challenge, ChallengeState
 from scepkit.store.challenges.mintings import KeyTaken, Minting, NewMinting
 from scepkit.store.challenges.ndes_accounts import NDESAccount
 from scepkit.store.challenges.pending import PendingChallenges
-from scepkit.store.crls import CRLRow, CRLState, RevokedRow
 from scepkit.store.deliveries import Delivery, FailedTry, Queue
 from scepkit.store.devices import Device, DeviceColumn, NewDevice
 from scepkit.store.events import Event, EventType
 from scepkit.store.imports import ForeignCertificate, ForeignRevocation, Import, Revocation
 from scepkit.store.intune_requests import IntuneName, IntuneRow, Notice, SignedDelivery
 from scepkit.store.outbox import Subscription
-from scepkit.store.planned_revocations import PlannedRevocation
 from scepkit.store.promises import Promise
 from scepkit.store.purge import Purged
 from scepkit.store.refusals import LastSeen, Refusal, RefusalFilter, RefusalRow
 from scepkit.store.request_listing import RequestFilter, RequestPage
 from scepkit.store.requests import RequestRow
-from scepkit.store.revocations import Action, Change, RevocationRow
+from scepkit.store.revocations.changes import Action, Change
+from scepkit.store.revocations.crls import CRLRow, CRLState, RevokedRow
+from scepkit.store.revocations.planned import PlannedRevocation
+from scepkit.store.revocations.records import RevocationRow
 from scepkit.store.store import Store
 from scepkit.store.tokens import NewToken, Token, TokenState
 from scepkit.store.values import (

@@ -27,8 +27,8 @@ from scepkit.store.issuances import (
     spend,
 )
 from scepkit.store.prepared import Prepared
-from scepkit.store.replacements import SubjectTakenError
 from scepkit.store.requests import outcome, request
+from scepkit.store.revocations.replacements import SubjectTakenError
 from scepkit.store.tables.certificates import passphrases
 from scepkit.store.tables.challenges import IS_OPEN, challenges
 from scepkit.store.tables.requests import IS_PENDING, requests, transactions

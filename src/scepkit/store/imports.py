@@ -15,9 +15,9 @@ from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
 from scepkit.store.certificates.records import HOLD, among, these
 from scepkit.store.column_types import UTCDateTime
-from scepkit.store.crls import outdate
 from scepkit.store.database import Database
-from scepkit.store.revocations import NOTE, Action
+from scepkit.store.revocations.changes import NOTE, Action
+from scepkit.store.revocations.crls import outdate
 from scepkit.store.tables.certificates import certificates
 from scepkit.store.tables.revocations import revoked_serials
 from scepkit.store.values import CertificateKey, check_times
@@ -53,7 +53,7 @@ _IN_CERTIFICATES = (
         or_(certificates.c.revoked_at.is_(None), certificates.c.revocation_reason == HOLD),
     )
     .values(
-        # It counts from the hold before it, as in `revocations`.
+        # It counts from the hold before it, as in `revocations.changes`.
         revoked_at=func.coalesce(certificates.c.revoked_at, bindparam("since", type_=UTCDateTime)),
         revocation_reason=bindparam("its_reason"),
         invalidity_date=bindparam("its_invalidity_date", type_=UTCDateTime),

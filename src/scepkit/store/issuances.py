@@ -31,7 +31,7 @@ from scepkit.protocol.certificate import show_serial
 from scepkit.store.audit.events import UNKNOWN, AuditAction, AuditEvent
 from scepkit.store.column_types import SerialNumber, UTCDateTime
 from scepkit.store.prepared import Prepared, SharedValues, one_trip
-from scepkit.store.replacements import other_certificates, replace_later
+from scepkit.store.revocations.replacements import other_certificates, replace_later
 from scepkit.store.tables.certificates import certificates, passphrases
 from scepkit.store.tables.challenges import IS_OPEN, challenge_uses, challenges
 from scepkit.store.tables.requests import requests, transactions

@@ -44,8 +44,8 @@ from scepkit.store.issuances import (
     spend,
 )
 from scepkit.store.prepared import Prepared
-from scepkit.store.replacements import SubjectTakenError
 from scepkit.store.requests import QueueFullError, check_room, standing
+from scepkit.store.revocations.replacements import SubjectTakenError
 from scepkit.store.tables.requests import requests, transactions
 from scepkit.store.values import (
     AlreadyAnswered,

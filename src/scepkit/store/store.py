@@ -12,7 +12,6 @@ from scepkit.store.certificates.listing import CertificateListing
 from scepkit.store.certificates.records import CertificateRecords
 from scepkit.store.challenges.ndes_accounts import NDESAccounts
 from scepkit.store.challenges.records import ChallengeRecords
-from scepkit.store.crls import CRLRecords
 from scepkit.store.decisions import Decisions
 from scepkit.store.deliveries import Deliveries
 from scepkit.store.devices import DeviceRecords
@@ -21,14 +20,15 @@ from scepkit.store.expiries import Expiries
 from scepkit.store.imports import Imports
 from scepkit.store.intune_requests import IntuneRequests
 from scepkit.store.leases import Leases
-from scepkit.store.planned_revocations import PlannedRevocations
 from scepkit.store.purge import Purging
 from scepkit.store.refusal_events import RefusalEvents
 from scepkit.store.refusals import Refusals
-from scepkit.store.replacements import Replacements
 from scepkit.store.request_listing import RequestListing
 from scepkit.store.requests import RequestRecords
-from scepkit.store.revocations import RevocationRecords
+from scepkit.store.revocations.crls import CRLRecords
+from scepkit.store.revocations.planned import PlannedRevocations
+from scepkit.store.revocations.records import RevocationRecords
+from scepkit.store.revocations.replacements import Replacements
 from scepkit.store.schema import bring_up_to_date, version
 from scepkit.store.tables.metadata import metadata
 from scepkit.store.tokens import TokenRecords

@@ -18,7 +18,7 @@ from scepkit.store.audit.events import SERVER
 from scepkit.store.certificates.records import HOLD
 from scepkit.store.database import PAGE, Database
 from scepkit.store.prepared import Prepared
-from scepkit.store.revocations import outdate_all, revocation
+from scepkit.store.revocations.changes import outdate_all, revocation
 from scepkit.store.tables.certificates import certificates
 from scepkit.store.tables.revocations import replacements
 from scepkit.store.values import CertificateKey, SameSubject, check_times
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from scepkit.store.revocations import Change
+    from scepkit.store.revocations.changes import Change
     from scepkit.store.values import Issuance
 
 SUPERSEDED = 4  # the reason of RFC 5280 section 5.3.1

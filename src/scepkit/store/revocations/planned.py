@@ -13,10 +13,9 @@ from sqlalchemy import and_, bindparam, delete, insert, select
 
 from scepkit.store.audit.events import AuditAction, AuditEvent
 from scepkit.store.audit.trail import time_text
-from scepkit.store.certificates import records as rows
-from scepkit.store.certificates.records import HOLD, CertificateRow
+from scepkit.store.certificates.records import HOLD, CertificateRow, certificate
 from scepkit.store.database import Database
-from scepkit.store.revocations import outdate_all, revocation
+from scepkit.store.revocations.changes import outdate_all, revocation
 from scepkit.store.tables.certificates import certificates
 from scepkit.store.tables.revocations import planned_revocations
 from scepkit.store.values import CertificateKey, check_times
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from scepkit.store.revocations import Change
+    from scepkit.store.revocations.changes import Change
 
 CHUNK = 100  # revoked in one transaction: some ten milliseconds
 
@@ -144,7 +143,7 @@ class PlannedRevocations(Database):
             dropped = [
                 key for key in sorted(set(keys)) if connection.execute(DROP, _of(key)).rowcount == 1
             ]
-            found = [rows.certificate(connection, key) for key in dropped]
+            found = [certificate(connection, key) for key in dropped]
             cancelled = [one for one in found if one is not None]
             action = AuditAction.REVOCATION_CANCELLED
             events = [_event(action, row, by, now, note, {}) for row in cancelled]
