@@ -10,8 +10,8 @@ import pytest
 
 from scepkit.operations.audit import AuditCheck, export
 from scepkit.store import AlreadyAnswered, AuditAction, AuditEvent, AuditRecord, Recorded, Store
-from scepkit.store import issuances as recording
 from scepkit.store.audit import trail as audit_trail
+from scepkit.store.requests import issuances as recording
 from stored import NOW, make_challenge, make_grant, make_issuance, make_queued, put_challenge
 
 

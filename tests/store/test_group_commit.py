@@ -11,7 +11,7 @@ from sqlalchemy import event
 
 from scepkit.errors import StoreError
 from scepkit.store import ChallengeSpent, Recorded, Store, group_commit, prepared
-from scepkit.store import issuances as recording
+from scepkit.store.requests import issuances as recording
 from waiting import PATIENCE
 
 

@@ -14,9 +14,9 @@ from scepkit.store import (
     Recorded,
     Status,
     StoredOutcome,
-    recording,
 )
-from scepkit.store.requests import StoredTransaction
+from scepkit.store.requests import recording
+from scepkit.store.requests.records import StoredTransaction
 
 
 def outcome_of(issuance):

@@ -16,9 +16,9 @@ from scepkit.store import (
     CertificateStatus,
     RequestFilter,
     Status,
-    request_listing,
 )
 from scepkit.store.certificates import listing
+from scepkit.store.requests import listing as request_listing
 from stored import ENDPOINT, NOW
 
 DAY = timedelta(days=1)

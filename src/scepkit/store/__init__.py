@@ -32,8 +32,8 @@ from scepkit.store.outbox import Subscription
 from scepkit.store.promises import Promise
 from scepkit.store.purge import Purged
 from scepkit.store.refusals import LastSeen, Refusal, RefusalFilter, RefusalRow
-from scepkit.store.request_listing import RequestFilter, RequestPage
-from scepkit.store.requests import RequestRow
+from scepkit.store.requests.listing import RequestFilter, RequestPage
+from scepkit.store.requests.records import RequestRow
 from scepkit.store.revocations.changes import Action, Change
 from scepkit.store.revocations.crls import CRLRow, CRLState, RevokedRow
 from scepkit.store.revocations.planned import PlannedRevocation

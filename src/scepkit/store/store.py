@@ -12,7 +12,6 @@ from scepkit.store.certificates.listing import CertificateListing
 from scepkit.store.certificates.records import CertificateRecords
 from scepkit.store.challenges.ndes_accounts import NDESAccounts
 from scepkit.store.challenges.records import ChallengeRecords
-from scepkit.store.decisions import Decisions
 from scepkit.store.deliveries import Deliveries
 from scepkit.store.devices import DeviceRecords
 from scepkit.store.engine import BUSY_SECONDS, connect
@@ -23,8 +22,9 @@ from scepkit.store.leases import Leases
 from scepkit.store.purge import Purging
 from scepkit.store.refusal_events import RefusalEvents
 from scepkit.store.refusals import Refusals
-from scepkit.store.request_listing import RequestListing
-from scepkit.store.requests import RequestRecords
+from scepkit.store.requests.decisions import Decisions
+from scepkit.store.requests.listing import RequestListing
+from scepkit.store.requests.records import RequestRecords
 from scepkit.store.revocations.crls import CRLRecords
 from scepkit.store.revocations.planned import PlannedRevocations
 from scepkit.store.revocations.records import RevocationRecords

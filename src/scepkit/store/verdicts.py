@@ -30,7 +30,7 @@ from scepkit.store.certificates.records import certificate
 from scepkit.store.connections import savepoint
 from scepkit.store.group_commit import GroupCommits, Step
 from scepkit.store.prepared import Prepared
-from scepkit.store.requests import outcome, request
+from scepkit.store.requests.records import outcome, request
 from scepkit.store.revocations.changes import outdate_all, revocation
 from scepkit.store.tables.requests import IS_SIGNED, requests, transactions
 from scepkit.store.tables.third_parties import assents

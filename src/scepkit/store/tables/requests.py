@@ -92,5 +92,5 @@ requests = Table(
 IS_PENDING = requests.c.status == literal_column("'pending'")
 
 # Its certificate is signed, and not delivered: the one reader of the status `issued` that has to
-# look is `requests`, where such a request is `signed`.
+# look is `requests.records`, where such a request is `signed`.
 IS_SIGNED = requests.c.waits_for == literal_column("'teller'")

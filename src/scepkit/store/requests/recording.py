@@ -29,7 +29,8 @@ from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import StoreError
 from scepkit.store.connections import savepoint
-from scepkit.store.issuances import (
+from scepkit.store.prepared import Prepared
+from scepkit.store.requests.issuances import (
     ANSWER,
     CLAIM,
     SPEND,
@@ -43,8 +44,7 @@ from scepkit.store.issuances import (
     serial_is_taken,
     spend,
 )
-from scepkit.store.prepared import Prepared
-from scepkit.store.requests import QueueFullError, check_room, standing
+from scepkit.store.requests.records import QueueFullError, check_room, standing
 from scepkit.store.revocations.replacements import SubjectTakenError
 from scepkit.store.tables.requests import requests, transactions
 from scepkit.store.values import (

@@ -15,7 +15,7 @@ from sqlalchemy import and_, func, literal, or_, select
 from scepkit.store.certificates.listing import SCAN
 from scepkit.store.column_types import UTCDateTime
 from scepkit.store.database import PAGE, Database
-from scepkit.store.requests import REQUESTS, RequestRow, as_of
+from scepkit.store.requests.records import REQUESTS, RequestRow, as_of
 from scepkit.store.tables.requests import IS_PENDING, IS_SIGNED, requests, transactions
 from scepkit.store.values import Status
 

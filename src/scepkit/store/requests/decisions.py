@@ -15,7 +15,8 @@ from scepkit.errors import Hint, UsageError
 from scepkit.store.audit.events import SERVER, AuditAction, AuditEvent
 from scepkit.store.column_types import SerialNumber
 from scepkit.store.database import PAGE, Database
-from scepkit.store.issuances import (
+from scepkit.store.prepared import Prepared
+from scepkit.store.requests.issuances import (
     USED,
     NotRenewableError,
     NotSpendableError,
@@ -26,8 +27,7 @@ from scepkit.store.issuances import (
     serial_is_taken,
     spend,
 )
-from scepkit.store.prepared import Prepared
-from scepkit.store.requests import outcome, request
+from scepkit.store.requests.records import outcome, request
 from scepkit.store.revocations.replacements import SubjectTakenError
 from scepkit.store.tables.certificates import passphrases
 from scepkit.store.tables.challenges import IS_OPEN, challenges
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from scepkit.store.requests import RequestRow
+    from scepkit.store.requests.records import RequestRow
     from scepkit.store.values import Answer, Issuance
 
 _OF_DELIVERY = ("decided_at", "waits_for", "delivery", "notice")
