@@ -21,7 +21,7 @@ from scepkit.store import (
     SignerRevoked,
     Store,
 )
-from scepkit.store.committer import Committer
+from scepkit.store.committing.committer import Committer
 from stored import CA, NOW, make_grant, make_issuance, make_queued, put_challenge
 
 

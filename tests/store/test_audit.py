@@ -138,11 +138,12 @@ def test_a_record_is_not_there_without_what_it_tells_of(store, monkeypatch):
     store.record(make_issuance()).result()
     real = recording.audit_event
     monkeypatch.setattr(
-        "scepkit.store.group_commit.audit_event", lambda *_: (_ for _ in ()).throw(OSError("disk"))
+        "scepkit.store.committing.group_commit.audit_event",
+        lambda *_: (_ for _ in ()).throw(OSError("disk")),
     )
     with pytest.raises(Exception, match="disk"):
         store.record(make_issuance()).result()
-    monkeypatch.setattr("scepkit.store.group_commit.audit_event", real)
+    monkeypatch.setattr("scepkit.store.committing.group_commit.audit_event", real)
     assert len(chain(store)) == 1
     assert len(list(store.certificates())) == 1
     store.record(make_issuance()).result()

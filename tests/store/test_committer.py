@@ -23,13 +23,11 @@ from scepkit.store import (
     Recorded,
     SameSubject,
     Store,
-    committer,
-    group_commit,
-    remote_writer,
 )
-from scepkit.store.committer import Committer
-from scepkit.store.entry_channel import EntryChannel, Frame
-from scepkit.store.group_commit import Step, missing
+from scepkit.store.committing import committer, group_commit, remote_writer
+from scepkit.store.committing.committer import Committer
+from scepkit.store.committing.entry_channel import EntryChannel, Frame
+from scepkit.store.committing.group_commit import Step, missing
 from stored import NOW, make_issuance, put_challenge
 from waiting import PATIENCE, wait_until
 

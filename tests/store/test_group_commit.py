@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import event
 
 from scepkit.errors import StoreError
-from scepkit.store import ChallengeSpent, Recorded, Store, group_commit, prepared
+from scepkit.store import ChallengeSpent, Recorded, Store, prepared
+from scepkit.store.committing import group_commit
 from scepkit.store.requests import issuances as recording
 from waiting import PATIENCE
 

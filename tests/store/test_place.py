@@ -67,7 +67,7 @@ def test_a_second_store_of_the_same_process_drops_no_lock(store, path, url, issu
 
 def test_a_file_that_is_replaced_before_the_commit(store, path, issuance, monkeypatch):
     """A long wait for the lock, or for the disk, lies between the begin and the commit."""
-    from scepkit.store import group_commit
+    from scepkit.store.committing import group_commit
 
     real = group_commit.issue_all
 

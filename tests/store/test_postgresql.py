@@ -16,17 +16,9 @@ from sqlalchemy import inspect, literal, select
 from sqlalchemy.exc import OperationalError
 
 from scepkit.errors import StoreError
-from scepkit.store import (
-    CertificateKey,
-    Purged,
-    Recorded,
-    SignerRevoked,
-    Store,
-    engine,
-    group_commit,
-    schema,
-)
+from scepkit.store import CertificateKey, Purged, Recorded, SignerRevoked, Store, engine, schema
 from scepkit.store.challenges.records import MANY
+from scepkit.store.committing import group_commit
 from scepkit.store.engine import fault
 from scepkit.store.tables.metadata import metadata
 from stored import NOW, make_challenge

@@ -39,7 +39,7 @@ from scepkit.server.web.ocsp import OCSPFront
 from scepkit.server.web.renewal_info import RenewalInfoFront
 from scepkit.server.web.scep import SCEPFront
 from scepkit.store import Store
-from scepkit.store.remote_writer import Connect
+from scepkit.store.committing.remote_writer import Connect
 
 
 class Job(Protocol):

@@ -15,7 +15,7 @@ from scepkit.server.reloading.workers import Supervisor
 from scepkit.server.shared import Shared
 from scepkit.server.worker_processes import STARTUP_FAILURE
 from scepkit.store import Store
-from scepkit.store.committer import Committer
+from scepkit.store.committing.committer import Committer
 
 SLOT = "committer"
 """Its place among the processes, for its chain of audit records."""

@@ -16,8 +16,8 @@ from scepkit.keys.files import check_writable, create_file, refusals
 from scepkit.server.challenge_secrets import CHALLENGE_KEY
 from scepkit.server.settings import Settings
 from scepkit.store import Store
+from scepkit.store.committing.remote_writer import Connect
 from scepkit.store.engine import sqlite_file
-from scepkit.store.remote_writer import Connect
 
 HAS_DATABASE = ".database"
 """The file in a server's directory that is there once there has been a database, wherever it is."""

@@ -22,7 +22,7 @@ from scepkit.server.reloading.channel import connected
 from scepkit.server.reloading.workers import Received, Supervisor
 from scepkit.server.shared import Shared
 from scepkit.server.worker_processes import STARTUP_FAILURE
-from scepkit.store.remote_writer import Connect, await_committer
+from scepkit.store.committing.remote_writer import Connect, await_committer
 
 
 def work(

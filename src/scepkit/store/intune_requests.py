@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from scepkit.store.committing.group_commit import GroupCommits, Step
 from scepkit.store.connections import savepoint
-from scepkit.store.group_commit import GroupCommits, Step
 from scepkit.store.tables.requests import IS_SIGNED, requests, transactions
 from scepkit.store.tables.third_parties import intune_requests
 

@@ -23,10 +23,10 @@ from sqlalchemy.exc import IntegrityError
 
 from scepkit.store.audit.trail import AuditTrail
 from scepkit.store.column_types import UTCDateTime
+from scepkit.store.committing.group_commit import GroupCommits, Step, Writer
+from scepkit.store.committing.promises import Promise
 from scepkit.store.connections import savepoint
-from scepkit.store.group_commit import GroupCommits, Step, Writer
 from scepkit.store.outbox import Outbox
-from scepkit.store.promises import Promise
 from scepkit.store.refusal_events import tell_refused
 from scepkit.store.tables.refusals import refusals
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Engine
 
     from scepkit.store.audit.events import AuditEvent
-    from scepkit.store.remote_writer import Connect
+    from scepkit.store.committing.remote_writer import Connect
 
 PRUNED = 500  # rows that one commit takes out of a ring: it bounds how long other writers wait
 _TRIES = 3  # of a row that another process may be adding at the same time

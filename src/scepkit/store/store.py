@@ -37,7 +37,7 @@ from scepkit.store.verdicts import Verdicts
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-    from scepkit.store.remote_writer import Connect
+    from scepkit.store.committing.remote_writer import Connect
 
 TOUCH = update(version).values(version_num=version.c.version_num)
 

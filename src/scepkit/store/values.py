@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from scepkit.errors import UsageError
 from scepkit.protocol.value import value
-from scepkit.store.packing import Packed
+from scepkit.store.committing.packing import Packed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """The words of services outside, stored: on a request, and on a certificate that is signed.
 
 Many services answer at once, or one answers many at once. So their words share commits with each
-other and with the certificates that are recorded at the time (`group_commit`).
+other and with the certificates that are recorded at the time (`committing.group_commit`).
 
 A yes before the signature is an assent. A service may spend a secret with it, so it is not asked
 twice: a retransmission after a crash finds the yes here, with the answer that came with it. It is
@@ -27,8 +27,8 @@ from sqlalchemy.exc import IntegrityError
 from scepkit.errors import StoreError
 from scepkit.store.audit.events import AuditAction, AuditEvent
 from scepkit.store.certificates.records import certificate
+from scepkit.store.committing.group_commit import GroupCommits, Step
 from scepkit.store.connections import savepoint
-from scepkit.store.group_commit import GroupCommits, Step
 from scepkit.store.prepared import Prepared
 from scepkit.store.requests.records import outcome, request
 from scepkit.store.revocations.changes import outdate_all, revocation

@@ -13,14 +13,14 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from scepkit.errors import StoreError
-from scepkit.store.entry_channel import EntryChannel, Frame
-from scepkit.store.promises import QUEUE_LIMIT, Promise, closed, full
+from scepkit.store.committing.entry_channel import EntryChannel, Frame
+from scepkit.store.committing.promises import QUEUE_LIMIT, Promise, closed, full
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from scepkit.store.group_commit import Step
+    from scepkit.store.committing.group_commit import Step
     from scepkit.store.values import NewEntry
 
 Connect: TypeAlias = "Callable[[], socket.socket]"

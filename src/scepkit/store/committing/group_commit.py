@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 from sqlalchemy.exc import OperationalError
 
+from scepkit.store.committing.promises import QUEUE_LIMIT, Promise, closed, failed, full
+from scepkit.store.committing.remote_writer import Connect, RemoteWriter
 from scepkit.store.connections import savepoint, transaction
 from scepkit.store.database import Database
 from scepkit.store.engine import is_locked, stands_off
 from scepkit.store.prepared import one_trip
-from scepkit.store.promises import QUEUE_LIMIT, Promise, closed, failed, full
-from scepkit.store.remote_writer import Connect, RemoteWriter
 from scepkit.store.requests.issuances import audit_event, issue_all
 from scepkit.store.requests.recording import queue, record
 from scepkit.store.values import Issuance, QueuedEntry, Recorded, SameSubject

@@ -23,16 +23,16 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from scepkit.store.engine import is_locked
-from scepkit.store.entry_channel import EntryChannel, Frame
-from scepkit.store.group_commit import (
+from scepkit.store.committing.entry_channel import EntryChannel, Frame
+from scepkit.store.committing.group_commit import (
     BATCH_LIMIT,
     GATHER_SECONDS,
     MOST_GATHERS,
     REST_SECONDS,
     missing,
 )
-from scepkit.store.promises import failed
+from scepkit.store.committing.promises import failed
+from scepkit.store.engine import is_locked
 
 if TYPE_CHECKING:
     import socket
