@@ -21,7 +21,7 @@ from scepkit.store import (
     Store,
     Subscription,
 )
-from scepkit.store.events import MOST_NAMES
+from scepkit.store.notifications.events import MOST_NAMES
 from stored import CA, ENDPOINT, NOW, make_grant, make_issuance, make_queued, put_challenge
 
 ALL = Subscription("siem", frozenset(EventType))

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from scepkit.store import EventType, Refusal, Subscription
-from scepkit.store.refusal_events import EVERY, MOST_AT_ONCE
+from scepkit.store.notifications.refusal_events import EVERY, MOST_AT_ONCE
 from stored import ENDPOINT, NOW
 
 

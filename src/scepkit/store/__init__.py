@@ -24,12 +24,12 @@ from scepkit.store.challenges.mintings import KeyTaken, Minting, NewMinting
 from scepkit.store.challenges.ndes_accounts import NDESAccount
 from scepkit.store.challenges.pending import PendingChallenges
 from scepkit.store.committing.promises import Promise
-from scepkit.store.deliveries import Delivery, FailedTry, Queue
 from scepkit.store.devices import Device, DeviceColumn, NewDevice
-from scepkit.store.events import Event, EventType
 from scepkit.store.imports import ForeignCertificate, ForeignRevocation, Import, Revocation
 from scepkit.store.intune_requests import IntuneName, IntuneRow, Notice, SignedDelivery
-from scepkit.store.outbox import Subscription
+from scepkit.store.notifications.deliveries import Delivery, FailedTry, Queue
+from scepkit.store.notifications.events import Event, EventType
+from scepkit.store.notifications.outbox import Subscription
 from scepkit.store.purge import Purged
 from scepkit.store.refusals import LastSeen, Refusal, RefusalFilter, RefusalRow
 from scepkit.store.requests.listing import RequestFilter, RequestPage

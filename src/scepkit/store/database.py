@@ -12,7 +12,7 @@ from scepkit.errors import StoreError
 from scepkit.store.audit.trail import AuditTrail
 from scepkit.store.connections import ConnectionPool, DatabaseFiles, transaction
 from scepkit.store.engine import fault, is_locked
-from scepkit.store.outbox import Outbox
+from scepkit.store.notifications.outbox import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

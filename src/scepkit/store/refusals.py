@@ -26,8 +26,8 @@ from scepkit.store.column_types import UTCDateTime
 from scepkit.store.committing.group_commit import GroupCommits, Step, Writer
 from scepkit.store.committing.promises import Promise
 from scepkit.store.connections import savepoint
-from scepkit.store.outbox import Outbox
-from scepkit.store.refusal_events import tell_refused
+from scepkit.store.notifications.outbox import Outbox
+from scepkit.store.notifications.refusal_events import tell_refused
 from scepkit.store.tables.refusals import refusals
 
 if TYPE_CHECKING:

@@ -12,15 +12,16 @@ from scepkit.store.certificates.listing import CertificateListing
 from scepkit.store.certificates.records import CertificateRecords
 from scepkit.store.challenges.ndes_accounts import NDESAccounts
 from scepkit.store.challenges.records import ChallengeRecords
-from scepkit.store.deliveries import Deliveries
 from scepkit.store.devices import DeviceRecords
 from scepkit.store.engine import BUSY_SECONDS, connect
-from scepkit.store.expiries import Expiries
 from scepkit.store.imports import Imports
 from scepkit.store.intune_requests import IntuneRequests
 from scepkit.store.leases import Leases
+from scepkit.store.notifications.announcements import Announcements
+from scepkit.store.notifications.deliveries import Deliveries
+from scepkit.store.notifications.expiries import Expiries
+from scepkit.store.notifications.refusal_events import RefusalEvents
 from scepkit.store.purge import Purging
-from scepkit.store.refusal_events import RefusalEvents
 from scepkit.store.refusals import Refusals
 from scepkit.store.requests.decisions import Decisions
 from scepkit.store.requests.listing import RequestListing
@@ -63,6 +64,7 @@ class Store(
     NDESAccounts,
     Purging,
     AuditRecords,
+    Announcements,
     Deliveries,
     RefusalEvents,
     Expiries,

@@ -25,7 +25,7 @@ from scepkit.server.notifications.failing import FailingRules
 from scepkit.server.notifications.upkeep import Upkeep
 from scepkit.server.web import metrics
 from scepkit.store import Delivery, Event, EventType, FailedTry, Store
-from scepkit.store.outbox import row_of
+from scepkit.store.notifications.outbox import row_of
 
 LEASE = "outbox"
 LEASE_TIME = timedelta(seconds=30)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from scepkit.store.audit.events import AuditEvent
-    from scepkit.store.outbox import Outbox
+    from scepkit.store.notifications.outbox import Outbox
     from scepkit.store.prepared import Trip
 
 JOIN_RECORDS = 1000  # records of a chain until one carries the ends of the others again

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from sqlalchemy import insert
 
-from scepkit.store.events import EventType, event_of
+from scepkit.store.notifications.events import EventType, event_of
 from scepkit.store.prepared import Prepared
 from scepkit.store.tables.notifications import outbox
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from scepkit.store.audit.events import AuditEvent
-    from scepkit.store.events import Event
+    from scepkit.store.notifications.events import Event
     from scepkit.store.prepared import Trip
 
 PUT = Prepared(insert(outbox))

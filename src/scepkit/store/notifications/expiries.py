@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, exists, insert, select, update
 
 from scepkit.store.database import Database
-from scepkit.store.deliveries import MARK, set_mark
-from scepkit.store.events import Event, EventType, certificate_facts
-from scepkit.store.outbox import row_of
+from scepkit.store.notifications.events import Event, EventType, certificate_facts
+from scepkit.store.notifications.marks import MARK, THIS_MARK, set_mark
+from scepkit.store.notifications.outbox import row_of
 from scepkit.store.tables.certificates import certificates
 from scepkit.store.tables.notifications import outbox, outbox_marks
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from scepkit.store.outbox import Subscription
+    from scepkit.store.notifications.outbox import Subscription
 
 _LATER = certificates.alias("later")
 # Its device has another one by now: renewed, or for the same subject.
@@ -59,11 +59,7 @@ EXPIRING = (
 )
 MOVE = (
     update(outbox_marks)
-    .where(
-        outbox_marks.c.notification == bindparam("of_notification"),
-        outbox_marks.c.mark == bindparam("of_mark"),
-        outbox_marks.c.at == bindparam("was_at"),
-    )
+    .where(THIS_MARK, outbox_marks.c.at == bindparam("was_at"))
     .values(at=bindparam("new_at"))
 )
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from scepkit.errors import FailInfo
 from scepkit.protocol.certificate import show_serial
 from scepkit.store.database import Database
-from scepkit.store.deliveries import MARK, set_mark
-from scepkit.store.events import Event, EventType
-from scepkit.store.outbox import PUT
+from scepkit.store.notifications.events import Event, EventType
+from scepkit.store.notifications.marks import MARK, THIS_MARK, set_mark
+from scepkit.store.notifications.outbox import PUT
 from scepkit.store.tables.notifications import outbox, outbox_marks
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from scepkit.store.outbox import Outbox
+    from scepkit.store.notifications.outbox import Outbox
     from scepkit.store.refusals import Refusal
 
 EVERY = timedelta(minutes=1)
@@ -36,15 +36,11 @@ MOST_AT_ONCE = 20
 _OTHERS = frozenset({"CERT_POLL", "GET_CERT", "GET_CRL"})
 _PREFIX = "refused/"
 _ALL = ""  # in place of a notification: it is counted once for all of them
-_THIS_MARK = and_(
-    outbox_marks.c.notification == bindparam("of_notification"),
-    outbox_marks.c.mark == bindparam("of_mark"),
-)
-COUNT = update(outbox_marks).where(_THIS_MARK).values(lost=outbox_marks.c.lost + bindparam("more"))
+COUNT = update(outbox_marks).where(THIS_MARK).values(lost=outbox_marks.c.lost + bindparam("more"))
 TOLD = (
     update(outbox_marks)
     .where(
-        _THIS_MARK,
+        THIS_MARK,
         outbox_marks.c.told == bindparam("was_told"),
         outbox_marks.c.at <= bindparam("before"),
     )

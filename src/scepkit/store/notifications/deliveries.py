@@ -13,24 +13,27 @@ from itertools import starmap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import and_, bindparam, case, delete, func, insert, or_, select, update
-from sqlalchemy.exc import IntegrityError
 
 from scepkit.store.audit.events import AuditAction, AuditEvent
-from scepkit.store.connections import savepoint
 from scepkit.store.database import PAGE, Database
-from scepkit.store.events import Event, EventType
-from scepkit.store.outbox import Outbox, row_of
-from scepkit.store.tables.notifications import outbox, outbox_marks
+from scepkit.store.notifications.events import Event, EventType
+from scepkit.store.notifications.marks import (
+    COUNT_LOST,
+    LOSSES,
+    LOST,
+    MARK,
+    TELL_LOST,
+    set_mark,
+)
+from scepkit.store.notifications.outbox import row_of
+from scepkit.store.tables.notifications import outbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Select
+    from sqlalchemy import ColumnElement, Select
 
-    from scepkit.store.outbox import Subscription
-
-LOST = "lost"  # the mark that counts what was dropped
 _MOST_ERROR = 500  # characters of why a delivery failed
 
 _OF_NOTIFICATION = outbox.c.notification == bindparam("of_notification")
@@ -109,24 +112,6 @@ STANDING = select(
     func.min(case((_WAITS, outbox.c.created_at), else_=None)),
 ).group_by(outbox.c.notification)
 DEAD = select(outbox.c.notification, func.count()).where(_IS_DEAD).group_by(outbox.c.notification)
-_THIS_MARK = and_(
-    outbox_marks.c.notification == bindparam("of_notification"),
-    outbox_marks.c.mark == bindparam("of_mark"),
-)
-LOSSES = select(outbox_marks.c.notification, outbox_marks.c.lost).where(outbox_marks.c.mark == LOST)
-MARK = select(outbox_marks).where(_THIS_MARK)
-SET_MARK = insert(outbox_marks)
-UNSET_MARK = delete(outbox_marks).where(_THIS_MARK)
-COUNT_LOST = (
-    update(outbox_marks)
-    .where(_THIS_MARK)
-    .values(lost=outbox_marks.c.lost + bindparam("more"), at=bindparam("now"))
-)
-TELL_LOST = (
-    update(outbox_marks)
-    .where(_THIS_MARK, outbox_marks.c.told == bindparam("was_told"))
-    .values(told=bindparam("is_told"))
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,70 +154,7 @@ class Queue(NamedTuple):
 
 
 class Deliveries(Database):
-    """The part of the store with the events that are to be told."""
-
-    def subscribe(self, subscriptions: Sequence[Subscription]) -> None:
-        """Have these told from now on of what this store writes; in place of those before."""
-        self._audit.outbox = Outbox(subscriptions)
-
-    def announce(self, *events: Event) -> None:
-        """Put events into the outbox that no other record tells of.
-
-        Raises:
-            StoreError: the database cannot be written.
-        """
-        if rows := self._audit.outbox.rows(events):
-            with self._writing("write the notifications") as connection:
-                connection.execute(insert(outbox), rows)
-
-    def announce_once(self, notification: str, mark: str, event: Event) -> bool:
-        """Put an event into the outbox for one notification, unless that was done before.
-
-        Args:
-            notification: its name.
-            mark: the name of what it tells, at most 128 characters.
-            event: the event.
-
-        Returns:
-            Whether it was new.
-
-        Raises:
-            StoreError: the database cannot be written.
-        """
-        values = {"of_notification": notification, "of_mark": mark}
-        with self._reading() as connection:
-            if connection.execute(MARK, values).first() is not None:
-                return False
-        with self._writing("write the notifications") as connection:
-            if not set_mark(connection, notification, mark, event.at):
-                return False
-            connection.execute(insert(outbox), [row_of(notification, event)])
-            return True
-
-    def announce_end(self, subscription: Subscription, mark: str, event: Event) -> bool:
-        """Put an event into the outbox that ends what `announce_once` told; once, and not without.
-
-        Args:
-            subscription: who was told; the event is put there if it is wanted.
-            mark: as in `announce_once`.
-            event: the event.
-
-        Returns:
-            Whether there was something to end.
-
-        Raises:
-            StoreError: the database cannot be written.
-        """
-        values = {"of_notification": subscription.notification, "of_mark": mark}
-        with self._reading() as connection:
-            if connection.execute(MARK, values).first() is None:
-                return False
-        with self._writing("write the notifications") as connection:
-            if connection.execute(UNSET_MARK, values).rowcount != 1:
-                return False
-            if subscription.wants(event):
-                connection.execute(insert(outbox), [row_of(subscription.notification, event)])
-            return True
+    """The part of the store with what waits to be delivered."""
 
     def due(self, notification: str, now: datetime, size: int) -> list[Delivery]:
         """Return the first deliveries of a notification that are due.
@@ -451,16 +373,3 @@ def _chunks(ids: Iterable[int]) -> Iterator[list[int]]:
     all_of_them = [*ids]
     for start in range(0, len(all_of_them), PAGE):
         yield all_of_them[start : start + PAGE]
-
-
-def set_mark(
-    connection: Connection, notification: str, mark: str, at: datetime, lost: int = 0
-) -> bool:
-    """Set a mark; return whether it was not there."""
-    row = {"notification": notification, "mark": mark, "at": at, "lost": lost, "told": 0}
-    try:
-        with savepoint(connection):
-            connection.execute(SET_MARK, row)
-    except IntegrityError:
-        return False
-    return True
