@@ -236,15 +236,15 @@ def test_who_reads_no_answers_holds_nobody_up(workers, place, monkeypatch):
 
 def test_every_step_travels(store):
     """What is submitted to a writer is data alone, whatever step it is."""
-    from scepkit.store import intune_requests, verdicts
+    from scepkit.store.third_parties import intune_requests, signed_certificates
 
     kinds = {one for one in Step.__subclasses__() if one.__module__.startswith("scepkit.")}
     assert {one.__module__.rpartition(".")[2] for one in kinds} == {
-        *("group_commit", "verdicts", "intune_requests", "refusals"),
+        *("group_commit", "assents", "signed_certificates", "intune_requests", "refusals"),
     }
     steps = [
         group_commit.OneOfSubject(make_issuance(same_subject=SameSubject.REFUSED)),
-        verdicts._Delivering("a", "b", NOW),
+        signed_certificates._Delivering("a", "b", NOW),
         intune_requests._Noting("a", {"b": NOW}),
     ]
     for step in steps:

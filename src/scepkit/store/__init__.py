@@ -4,9 +4,22 @@ The rules of this package:
 
 - It knows SQL and nothing else: no protocol, no certificate is parsed here, and there is no clock.
 - Whatever belongs together is written in one transaction or not at all, and nothing is answered
-  before it is on the disk (`issuances`, `group_commit`).
+  before it is on the disk (`requests.issuances`, `committing.group_commit`).
 - SQLite and PostgreSQL run the same statements; only `engine`, `connections` and `prepared` know
   which one it is.
+
+tables          the tables, in files of the same names as these folders; `migrations` makes them
+requests        how they stand, and the one step that records a certificate with all that it takes
+certificates    found, listed, followed along their renewals
+revocations     done, planned, by replacement; and the CRLs
+challenges      added, found, voided; who may ask for some
+third_parties   what services outside have said, and have still to be told
+committing      many entries in one transaction, of one process or of several
+notifications   the outbox of what others are told
+audit           the record of what was done
+
+What is beside the folders is used by all of them, or needs one file (`devices`, `tokens`).
+`store` puts everything together.
 """
 
 from scepkit.store.audit.events import SERVER, UNKNOWN, AuditAction, AuditEvent
@@ -26,7 +39,6 @@ from scepkit.store.challenges.pending import PendingChallenges
 from scepkit.store.committing.promises import Promise
 from scepkit.store.devices import Device, DeviceColumn, NewDevice
 from scepkit.store.imports import ForeignCertificate, ForeignRevocation, Import, Revocation
-from scepkit.store.intune_requests import IntuneName, IntuneRow, Notice, SignedDelivery
 from scepkit.store.notifications.deliveries import Delivery, FailedTry, Queue
 from scepkit.store.notifications.events import Event, EventType
 from scepkit.store.notifications.outbox import Subscription
@@ -39,6 +51,13 @@ from scepkit.store.revocations.crls import CRLRow, CRLState, RevokedRow
 from scepkit.store.revocations.planned import PlannedRevocation
 from scepkit.store.revocations.records import RevocationRow
 from scepkit.store.store import Store
+from scepkit.store.third_parties.assents import Assent, StoredAnswer
+from scepkit.store.third_parties.intune_requests import (
+    IntuneName,
+    IntuneRow,
+    Notice,
+    SignedDelivery,
+)
 from scepkit.store.tokens import NewToken, Token, TokenState
 from scepkit.store.values import (
     ISSUER,
@@ -62,7 +81,6 @@ from scepkit.store.values import (
     StoredOutcome,
     SubjectTaken,
 )
-from scepkit.store.verdicts import Assent, StoredAnswer
 
 __all__ = [
     "ISSUER",

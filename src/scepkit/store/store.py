@@ -15,7 +15,6 @@ from scepkit.store.challenges.records import ChallengeRecords
 from scepkit.store.devices import DeviceRecords
 from scepkit.store.engine import BUSY_SECONDS, connect
 from scepkit.store.imports import Imports
-from scepkit.store.intune_requests import IntuneRequests
 from scepkit.store.leases import Leases
 from scepkit.store.notifications.announcements import Announcements
 from scepkit.store.notifications.deliveries import Deliveries
@@ -32,8 +31,10 @@ from scepkit.store.revocations.records import RevocationRecords
 from scepkit.store.revocations.replacements import Replacements
 from scepkit.store.schema import bring_up_to_date, version
 from scepkit.store.tables.metadata import metadata
+from scepkit.store.third_parties.assents import Assents
+from scepkit.store.third_parties.intune_requests import IntuneRequests
+from scepkit.store.third_parties.signed_certificates import SignedCertificates
 from scepkit.store.tokens import TokenRecords
-from scepkit.store.verdicts import Verdicts
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -44,7 +45,8 @@ TOUCH = update(version).values(version_num=version.c.version_num)
 
 
 class Store(
-    Verdicts,
+    Assents,
+    SignedCertificates,
     Refusals,
     IntuneRequests,
     ChallengeRecords,

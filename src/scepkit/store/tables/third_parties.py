@@ -19,7 +19,7 @@ from sqlalchemy import (
 from scepkit.store.column_types import UTCDateTime
 from scepkit.store.tables.metadata import metadata, where
 
-# What services outside said yes to (see `verdicts`).
+# What services outside said yes to (see `assents`).
 assents = Table(
     "assents",
     metadata,
