@@ -204,8 +204,8 @@ def _is_open(door):
 
 def test_devices_are_served_without_what_the_api_is_made_of():
     code = (
-        "import sys, scepkit.server.supervision, scepkit.server.worker, scepkit.server.run\n"
-        "import scepkit.cli.serve, scepkit.cli.admin.commands\n"
+        "import sys, scepkit.server.processes.supervision, scepkit.server.processes.worker\n"
+        "import scepkit.server.run, scepkit.cli.serve, scepkit.cli.admin.commands\n"
         "print([one for one in ('fastapi', 'starlette', 'anyio') if one in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from scepkit.errors import Local, NewerDatabase, StoreError
-from scepkit.server.child_process import in_child
+from scepkit.server.processes.child_process import in_child
 from server.live import environment
 from waiting import PATIENCE
 

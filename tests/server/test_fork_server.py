@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import pytest
 
 from scepkit.errors import StoreError
-from scepkit.server import committing, worker, worker_processes
+from scepkit.server.processes import committing, worker, workers
+from scepkit.server.processes.shared import Heartbeats, share
+from scepkit.server.processes.workers import STARTUP_FAILURE, WorkerProcesses
 from scepkit.server.reloading import key_reading
-from scepkit.server.shared import Heartbeats, share
-from scepkit.server.worker_processes import STARTUP_FAILURE, WorkerProcesses
 from server.live import environment
 from waiting import PATIENCE, wait_until
 
@@ -35,7 +35,7 @@ def run(program, *arguments):
 
 FORKS = """
 import signal, sys
-from scepkit.server.fork_server import ForkServer
+from scepkit.server.processes.fork_server import ForkServer
 
 def work(number):
     if number == 1:
@@ -70,7 +70,7 @@ def test_starts_and_ends():
 # A fork that fails, and one whose child gets a signal before it has a handler of its own.
 UNLUCKY = """
 import os, signal
-from scepkit.server.fork_server import ForkServer
+from scepkit.server.processes.fork_server import ForkServer
 
 real = os.fork
 
@@ -109,7 +109,7 @@ def test_a_signal_at_the_fork_and_a_fork_that_fails():
 # of its life.
 ORPHAN = """
 import os, signal, sys
-from scepkit.server.fork_server import ForkServer
+from scepkit.server.processes.fork_server import ForkServer
 
 reading, writing = os.pipe()
 real = os.fork
@@ -158,7 +158,7 @@ def test_a_process_that_does_not_serve_lets_go_of_the_ports(monkeypatch, number,
         socket.create_server(("127.0.0.1", 0)) as one,
         socket.create_server(("127.0.0.1", 0)) as other,
     ):
-        work = worker_processes._Work(2, 3, SimpleNamespace(key_reader=None), one, other)
+        work = workers._Work(2, 3, SimpleNamespace(key_reader=None), one, other)
         assert work(number) == 7
         assert one.fileno() == other.fileno() == -1
 
@@ -206,7 +206,7 @@ def test_the_application_is_imported_once_before_the_first_fork(directory, serve
 @pytest.mark.parametrize("unused", ["rich", "sqlalchemy.dialects.postgresql", "alembic"])
 def test_a_server_with_sqlite_imports_nothing_that_it_does_not_use(unused):
     """Each would be megabytes for as long as it runs."""
-    program = f"import sys, scepkit.server.worker; sys.exit({unused!r} in sys.modules)"
+    program = f"import sys, scepkit.server.processes.worker; sys.exit({unused!r} in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], check=False, env=environment())
     assert done.returncode == 0
 
@@ -235,14 +235,14 @@ def test_what_a_killed_server_left_is_removed(tmp_path, monkeypatch):
 def clock(monkeypatch):
     """Set the time by hand."""
     clock = SimpleNamespace(now=1000.0)
-    monkeypatch.setattr(worker_processes.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(workers.time, "monotonic", lambda: clock.now)
     return clock
 
 
 @pytest.fixture
 def processes(monkeypatch, clock):
     """Return two workers that have started."""
-    monkeypatch.setattr(worker_processes, "ForkServer", Forks)
+    monkeypatch.setattr(workers, "ForkServer", Forks)
     two = SimpleNamespace(workers=2)
     processes = WorkerProcesses(two, SimpleNamespace(heartbeats=Heartbeats(2)), None)
     for number in (1, 2):
@@ -253,7 +253,7 @@ def processes(monkeypatch, clock):
 
 def test_a_worker_that_hangs_is_killed_once(processes, clock):
     """And replaced when it has ended; who gives a sign of life is left alone."""
-    clock.now += worker_processes._SILENT + 1
+    clock.now += workers._SILENT + 1
     processes._heartbeats.beat(2)
     for _ in range(2):
         processes._kill_silent(is_late=False)
@@ -268,7 +268,7 @@ def test_a_worker_that_ends_at_once_is_replaced_in_a_while(processes, clock):
     processes._replace(1, 1)
     processes._start_due(clock.now)
     assert processes._forks.did == []
-    clock.now += worker_processes._PAUSE
+    clock.now += workers._PAUSE
     for _ in range(2):
         processes._start_due(clock.now)
     assert processes._forks.did == [1]

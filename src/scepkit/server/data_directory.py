@@ -29,10 +29,10 @@ from scepkit.server import (
 from scepkit.server import settings as server_settings
 from scepkit.server.ca_loading import LoadedCA
 from scepkit.server.challenge_secrets import is_key_encrypted, read_or_make_key
-from scepkit.server.child_process import in_child
 from scepkit.server.database import HAS_DATABASE
 from scepkit.server.endpoint_files import EndpointFiles
 from scepkit.server.passphrases import PassphraseSource
+from scepkit.server.processes.child_process import in_child
 from scepkit.server.settings import DEFAULT, FIXED, Settings
 from scepkit.server.settings.endpoint import EndpointSettings
 from scepkit.store import Store

@@ -19,13 +19,14 @@ from cryptography import x509
 
 from scepkit.errors import SettingsError
 from scepkit.keys import pem
-from scepkit.server import log, supervision
+from scepkit.server import log
 from scepkit.server.assembly import assemble
 from scepkit.server.background.audit import new_cas_of
-from scepkit.server.child_process import in_child
 from scepkit.server.data_directory import Home, utc_now, with_keys, with_new_cas
 from scepkit.server.database import open_store
 from scepkit.server.notifications.channels import channels_of
+from scepkit.server.processes import supervision
+from scepkit.server.processes.child_process import in_child
 from scepkit.server.reloading.control import Control
 from scepkit.server.reloading.hang_up import SIGHUP, HangUp
 from scepkit.server.reloading.key_reading import read_keys

@@ -22,8 +22,8 @@ from scepkit.server.http.bounds import Bounds
 from scepkit.server.http.connections import Connections
 from scepkit.server.http.serving import HTTPServer, stopped_by_signals
 from scepkit.server.http.tally import Tally
+from scepkit.server.processes.shared import Shared
 from scepkit.server.reloading.workers import Supervisor
-from scepkit.server.shared import Shared
 
 SLOT = "api"
 """Its place among the processes, for its chain of audit records."""

@@ -10,10 +10,10 @@ from scepkit.errors import ScepError
 from scepkit.server import log
 from scepkit.server.data_directory import Home
 from scepkit.server.database import open_store
+from scepkit.server.processes.shared import Shared
+from scepkit.server.processes.workers import STARTUP_FAILURE
 from scepkit.server.reloading.channel import listen
 from scepkit.server.reloading.workers import Supervisor
-from scepkit.server.shared import Shared
-from scepkit.server.worker_processes import STARTUP_FAILURE
 from scepkit.store import Store
 from scepkit.store.committing.committer import Committer
 

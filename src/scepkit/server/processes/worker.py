@@ -18,10 +18,10 @@ from scepkit.server.app import Application, create
 from scepkit.server.data_directory import open_existing
 from scepkit.server.http import serving
 from scepkit.server.http.tally import Tally
+from scepkit.server.processes.shared import Shared
+from scepkit.server.processes.workers import STARTUP_FAILURE
 from scepkit.server.reloading.channel import connected
 from scepkit.server.reloading.workers import Received, Supervisor
-from scepkit.server.shared import Shared
-from scepkit.server.worker_processes import STARTUP_FAILURE
 from scepkit.store.committing.remote_writer import Connect, await_committer
 
 

@@ -23,7 +23,7 @@ from contextlib import suppress
 
 import structlog
 
-from scepkit.server.child_process import run_and_exit
+from scepkit.server.processes.child_process import run_and_exit
 
 # The number of a worker, and a signal for it (0: it is to be forked); or its exit status.
 _MESSAGE = struct.Struct("!ii")

@@ -10,13 +10,13 @@ from functools import partial
 from scepkit.errors import SettingsError
 from scepkit.server import endpoint_files, notification_files
 from scepkit.server.data_directory import Home
+from scepkit.server.processes.shared import Shared, share
+from scepkit.server.processes.workers import WorkerProcesses, processes_beside
 from scepkit.server.reloading.control import Control
 from scepkit.server.reloading.hang_up import SIGHUP, HangUp
 from scepkit.server.reloading.key_reading import have_keys_read
 from scepkit.server.reloading.reloader import Reloader
 from scepkit.server.reloading.workers import Received, Workers
-from scepkit.server.shared import Shared, share
-from scepkit.server.worker_processes import WorkerProcesses, processes_beside
 
 
 def serve(

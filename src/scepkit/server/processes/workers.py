@@ -19,9 +19,9 @@ from typing import NamedTuple
 import structlog
 
 from scepkit.errors import Local
-from scepkit.server.fork_server import ForkServer
+from scepkit.server.processes.fork_server import ForkServer
+from scepkit.server.processes.shared import Shared
 from scepkit.server.settings import Settings
-from scepkit.server.shared import Shared
 
 STARTUP_FAILURE = 3
 """The exit status of a worker that no other one could do better than."""
@@ -86,7 +86,7 @@ class _Work:
 
             return read_keys(self.shared.key_reader)
         if number == self.committer:
-            from scepkit.server.committing import work as commit
+            from scepkit.server.processes.committing import work as commit
 
             return commit(self.shared)
         if self.api is not None and number > self.workers:
@@ -94,7 +94,7 @@ class _Work:
             from scepkit.server.api.process import work as serve_api
 
             return serve_api(self.shared, self.api)
-        from scepkit.server.worker import work
+        from scepkit.server.processes.worker import work
 
         return work(number, self.shared, self.listener, has_committer=self.committer is not None)
 
@@ -139,7 +139,7 @@ class WorkerProcesses:
         self._stops = False
 
         def load() -> None:
-            from scepkit.server.preloading import load
+            from scepkit.server.processes.preloading import load
 
             load(settings)
 
