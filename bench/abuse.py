@@ -39,7 +39,7 @@ from watching import MIB, Watch
 from hostile import KINDS
 from scepkit.ca.extensions import CRL_PATH, ca_id
 from scepkit.protocol.certificate import Certificate
-from scepkit.server import data_directory as directory
+from scepkit.server.directory import data_directory as directory
 from scepkit.server.web.executors import cores
 from scepkit.store import Store
 

@@ -50,8 +50,8 @@ from scepkit.cli import main as scep
 from scepkit.protocol.certificate import fingerprint
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
 from scepkit.server import app as application
-from scepkit.server import data_directory
 from scepkit.server.app import Application
+from scepkit.server.directory import data_directory
 from scepkit.server.http.exchange import Exchange, Head
 from scepkit.store import Store
 

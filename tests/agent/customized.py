@@ -47,7 +47,7 @@ def _is_below(path):
 
 
 if ahead and {"serve", "admin"} & {*sys.argv}:
-    from scepkit.server.data_directory import utc_now
+    from scepkit.server.directory.data_directory import utc_now
 
     utc_now.__setstate__((_now, (), {}, None))
 elif ahead:

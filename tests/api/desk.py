@@ -13,11 +13,11 @@ import structlog
 
 from scepkit.operations import tokens
 from scepkit.operations.tokens import Scope
-from scepkit.server import data_directory
 from scepkit.server.api.application import create
 from scepkit.server.api.front import Front
 from scepkit.server.api.service import Service
-from scepkit.server.database import open_store
+from scepkit.server.directory import data_directory
+from scepkit.server.directory.database import open_store
 from server import socketless
 from server.live import Answer
 

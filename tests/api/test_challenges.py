@@ -10,7 +10,7 @@ import pytest
 
 from api.desk import CHALLENGES, problem
 from scepkit.enrolment.challenges import batch
-from scepkit.server import data_directory
+from scepkit.server.directory import data_directory
 from scepkit.store import AuditAction, Door
 
 BULK = f"{CHALLENGES}/bulk"

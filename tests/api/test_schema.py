@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.desk import API, Clock
-from scepkit.server import data_directory
 from scepkit.server.api.application import OPENAPI, create
 from scepkit.server.api.front import Front
 from scepkit.server.api.service import Service
-from scepkit.server.database import open_store
+from scepkit.server.directory import data_directory
+from scepkit.server.directory.database import open_store
 
 schemathesis = pytest.importorskip("schemathesis", reason="pip install schemathesis")
 GenerationMode = schemathesis.GenerationMode

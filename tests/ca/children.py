@@ -37,7 +37,7 @@ from scepkit.keys.passphrase import Passphrase
 from scepkit.keys.pem import sha256_fingerprint
 from scepkit.operations import authorities
 from scepkit.operations.authorities import Operator
-from scepkit.server.key_protection import protect
+from scepkit.server.directory.key_protection import protect
 from scepkit.server.settings import Settings
 
 NOW = datetime(2026, 11, 5, 12, 30, 15, tzinfo=UTC)

@@ -18,8 +18,8 @@ from chains import SIGNS, issue, of_ad_cs
 from scepkit.ca.directory import paths, requesting
 from scepkit.errors import SettingsError
 from scepkit.keys.pem import generate, kind, read_certificates, write_key
-from scepkit.server import data_directory
-from scepkit.server.database import open_store
+from scepkit.server.directory import data_directory
+from scepkit.server.directory.database import open_store
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 SUBJECT = "CN=Device CA,O=Example,C=CH"

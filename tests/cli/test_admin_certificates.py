@@ -19,8 +19,8 @@ import keys
 from chains import issue, name
 from scepkit.operations import certificate_import
 from scepkit.protocol.certificate import Certificate, show_serial
-from scepkit.server import data_directory
-from scepkit.server.database import open_store
+from scepkit.server.directory import data_directory
+from scepkit.server.directory.database import open_store
 from scepkit.store import CertificateKey
 from server.live import SCEP, environment
 from waiting import wait_until

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 
 from scepkit.cli import table, terminal
-from scepkit.server import data_directory
+from scepkit.server.directory import data_directory
 from scepkit.store import Store
 from waiting import PATIENCE
 

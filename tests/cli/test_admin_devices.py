@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from scepkit.cli import terminal
-from scepkit.server import data_directory
+from scepkit.server.directory import data_directory
 from scepkit.store import Store
 
 KEY = "ab" * 32

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.keys.pem import read_certificate
-from scepkit.server import data_directory
+from scepkit.server.directory import data_directory
 from server.live import Server, scep_here
 
 SETTINGS = """\

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from scepkit.server import data_directory
+from scepkit.server.directory import data_directory
 from server.intune import Running, program
 from server.live import scep_here
 

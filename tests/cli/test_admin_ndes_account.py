@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from scepkit.operations import ndes_accounts
-from scepkit.server import data_directory
+from scepkit.server.directory import data_directory
 from scepkit.store import Store
 
 

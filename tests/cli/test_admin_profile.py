@@ -20,7 +20,7 @@ import keys
 from enrolment import devices
 from scepkit.ca.issuer import Order
 from scepkit.protocol.certificate import Certificate
-from scepkit.server import data_directory
+from scepkit.server.directory import data_directory
 from scepkit.server.settings.profiles.format import ProfileSettings
 from scepkit.store import Recorded, Store
 from stored import make_issuance

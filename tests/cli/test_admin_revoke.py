@@ -19,7 +19,7 @@ from scepkit.errors import StoreError
 from scepkit.operations import revocation, selection
 from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.crl import Reason
-from scepkit.server import data_directory
+from scepkit.server.directory import data_directory
 from scepkit.store import Store
 from scepkit.store.tables.certificates import certificates
 from stored import make_issuance

@@ -15,8 +15,8 @@ import pytest
 import typer
 
 from scepkit.cli.app import app
-from scepkit.server import data_directory
-from scepkit.server.database import open_store
+from scepkit.server.directory import data_directory
+from scepkit.server.directory.database import open_store
 
 LATIN_1 = os.fsdecode(b"caf\xe9")
 OF_FILES = {"FILE", "PLACE", "COMMAND"}

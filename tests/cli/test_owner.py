@@ -15,8 +15,8 @@ import scepkit
 from others import NAMELESS, NOBODY
 from scepkit.cli.admin import server_directory
 from scepkit.keys import files, ownership
-from scepkit.server import data_directory
-from scepkit.server.database import open_store
+from scepkit.server.directory import data_directory
+from scepkit.server.directory.database import open_store
 
 
 @pytest.fixture(scope="module")

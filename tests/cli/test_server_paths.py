@@ -18,8 +18,8 @@ import pytest
 import others
 from forms import short_and_long
 from others import NAMELESS, NOBODY
-from scepkit.server import data_directory
-from scepkit.server.database import open_store
+from scepkit.server.directory import data_directory
+from scepkit.server.directory.database import open_store
 
 # Whichever the path is, one of these needs it.
 COMMANDS = {

@@ -14,8 +14,8 @@ import structlog
 import minted
 from scepkit.cli import main
 from scepkit.server import app as application
-from scepkit.server import data_directory
 from scepkit.server.background import crl_signing as crls
+from scepkit.server.directory import data_directory
 from scepkit.server.log import LossyStream
 from scepkit.store import Store
 from server.live import Server

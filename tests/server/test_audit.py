@@ -13,9 +13,9 @@ import pytest
 
 from scepkit.errors import StoreError
 from scepkit.operations.audit import AuditCheck
-from scepkit.server import data_directory
 from scepkit.server.background.audit import AuditJoining
 from scepkit.server.background.housekeeping import Sweep
+from scepkit.server.directory import data_directory
 from scepkit.store import AuditAction, AuditEvent, Store
 from server.conftest import new_challenges
 from server.live import scep

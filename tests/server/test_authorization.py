@@ -8,8 +8,9 @@ import pytest
 
 from scepkit.ca.profiles.profile import Profile
 from scepkit.errors import SettingsError
-from scepkit.server import assembly, authorization, data_directory, settings
-from scepkit.server.endpoint_files import EndpointFiles
+from scepkit.server import assembly, authorization, settings
+from scepkit.server.directory import data_directory
+from scepkit.server.directory.endpoint_files import EndpointFiles
 from scepkit.server.settings.authorization import described
 from scepkit.server.settings.endpoint import EndpointSettings
 from scepkit.store import Door, Store

@@ -20,9 +20,9 @@ from chains import issue
 from ports import free_port
 from scepkit.keys.pem import write_certificate, write_key
 from scepkit.server import app as application
-from scepkit.server import data_directory
 from scepkit.server.background.housekeeping import Sweep
-from scepkit.server.database import open_store
+from scepkit.server.directory import data_directory
+from scepkit.server.directory.database import open_store
 from server.test_app import run
 from server.test_sub_ca import Operator, Root
 from waiting import wait_until

@@ -52,7 +52,8 @@ def test_a_bug_is_shown(capfd):
 def test_the_checks_of_a_first_start_leave_neither_keys_nor_alembic(tmp_path):
     """The tables are made, and the CA, and this process has imported nothing to make tables."""
     code = (
-        "import pathlib, sys; from scepkit.server import data_directory, run\n"
+        "import pathlib, sys; from scepkit.server import run\n"
+        "from scepkit.server.directory import data_directory\n"
         "home = data_directory.begin(pathlib.Path(sys.argv[1]), layout='ec')\n"
         "checked = run.check(home, 'ec')\n"
         "print(checked.made, len(checked.sound), home.authorities, 'alembic' in sys.modules)"

@@ -10,8 +10,8 @@ import pytest
 
 from scepkit.ca.directory.founding import create
 from scepkit.errors import SettingsError
-from scepkit.server import data_directory
-from scepkit.server.database import open_store
+from scepkit.server.directory import data_directory
+from scepkit.server.directory.database import open_store
 from scepkit.server.web.health import Conditions, Word
 
 DAY = timedelta(days=1)

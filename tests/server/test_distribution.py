@@ -22,7 +22,7 @@ from scepkit.ca.directory import rollover
 from scepkit.ca.extensions import ca_id
 from scepkit.errors import SettingsError, StoreError
 from scepkit.protocol.certificate import show_serial
-from scepkit.server import data_directory
+from scepkit.server.directory import data_directory
 from scepkit.server.settings import Settings
 from scepkit.server.settings.public_urls import locations, warn
 from scepkit.server.web.crl_and_ca import CRL, Distribution, Resource, of_crl

@@ -10,7 +10,7 @@ from scepkit.ca.directory import adoption, rollover, rotation
 from scepkit.ca.directory.founding import RA_VALIDITY
 from scepkit.errors import SettingsError
 from scepkit.keys.pem import write_certificate, write_key
-from scepkit.server import ca_loading
+from scepkit.server.directory import ca_loading
 from scepkit.server.settings import Settings
 
 ROOT = keys.certify("Root", keys.rsa_key("root"), ca=True, key_usage=keys.usage("key_cert_sign"))

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from scepkit.enrolment.secret_box import SecretBox
-from scepkit.server import data_directory, endpoint_files
 from scepkit.server.background.intune import LEASE, IntuneJob, IntuneRounds
+from scepkit.server.directory import data_directory, endpoint_files
 from scepkit.server.intune.kept_requests import KeptRequests
 from scepkit.store import IntuneName, Store
 from server.intune import Running

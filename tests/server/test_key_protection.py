@@ -16,12 +16,17 @@ from scepkit.ca.directory.layouts import LAYOUTS
 from scepkit.errors import SettingsError
 from scepkit.keys.passphrase import Passphrase, WrongPassphrase
 from scepkit.keys.pem import is_encrypted
-from scepkit.server import data_directory, key_protection
 from scepkit.server.background.housekeeping import Sweep
-from scepkit.server.challenge_secrets import is_key_encrypted
-from scepkit.server.database import open_store
-from scepkit.server.key_protection import NEW_KEYS, protect
-from scepkit.server.passphrases import CREDENTIAL, VARIABLE, PassphraseSource, read_passphrase
+from scepkit.server.directory import data_directory, key_protection
+from scepkit.server.directory.challenge_secrets import is_key_encrypted
+from scepkit.server.directory.database import open_store
+from scepkit.server.directory.key_protection import NEW_KEYS, protect
+from scepkit.server.directory.passphrases import (
+    CREDENTIAL,
+    VARIABLE,
+    PassphraseSource,
+    read_passphrase,
+)
 
 NOW = datetime(2026, 11, 5, 12, 30, 15, tzinfo=UTC)
 CHILDREN = Path(__file__).parents[1] / "ca/children.py"

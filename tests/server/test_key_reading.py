@@ -8,8 +8,8 @@ import pytest
 
 from scepkit.errors import ReloadRefused, SettingsError
 from scepkit.keys.pem import read_certificate
-from scepkit.server import data_directory
-from scepkit.server.database import open_store
+from scepkit.server.directory import data_directory
+from scepkit.server.directory.database import open_store
 from scepkit.server.reloading import key_reading
 from scepkit.server.reloading.key_reading import have_keys_read, work
 from scepkit.store import AuditAction

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from scepkit.ca.directory import rollover
 from scepkit.errors import SettingsError, UsageError
-from scepkit.server import data_directory
 from scepkit.server import settings as server_settings
+from scepkit.server.directory import data_directory
 
 SUBJECT = "CN=Example Device CA,O=Example,C=CH"
 YEAR = timedelta(days=365)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from scepkit.server import settings as server_settings
-from scepkit.server.database import open_store
+from scepkit.server.directory.database import open_store
 from scepkit.server.web.health import Conditions, Word
 from scepkit.store import Event, EventType, FailedTry
 from server.live import scep_here

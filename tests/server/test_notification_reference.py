@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scepkit.server import data_directory
+from scepkit.server.directory import data_directory
 from scepkit.server.notifications.upkeep import Upkeep
 from scepkit.server.settings.authorization import IntuneRule
 from scepkit.server.settings.intune import IntuneSettings

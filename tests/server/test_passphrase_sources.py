@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from scepkit.keys.passphrase import Passphrase
-from scepkit.server import data_directory, key_protection
-from scepkit.server.database import open_store
-from scepkit.server.passphrases import CREDENTIAL, VARIABLE
+from scepkit.server.directory import data_directory, key_protection
+from scepkit.server.directory.database import open_store
+from scepkit.server.directory.passphrases import CREDENTIAL, VARIABLE
 from server.live import SCEP, Server, environment, scep
 from waiting import wait_until
 

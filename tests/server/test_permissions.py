@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scepkit.errors import SettingsError
-from scepkit.server import data_directory
+from scepkit.server.directory import data_directory
 
 SEVERAL = "[endpoint.vpn]\nca = 'vpn'\n"
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from scepkit.errors import SettingsError
-from scepkit.server import endpoint_files, settings
+from scepkit.server import settings
+from scepkit.server.directory import endpoint_files
 from scepkit.server.settings import errors, precedence
 from scepkit.server.settings.endpoint import PROFILE_KEYS
 from scepkit.server.settings.profiles import inheritance, log_ins, values

@@ -21,7 +21,7 @@ from scepkit.ca.directory.founding import RA_VALIDITY
 from scepkit.keys.passphrase import Passphrase, WrongPassphrase
 from scepkit.keys.pem import is_encrypted, read_key
 from scepkit.protocol.scep.messages import Success
-from scepkit.server import data_directory
+from scepkit.server.directory import data_directory
 from server.live import environment, scep
 from server.test_sub_ca import Operator
 from waiting import wait_until

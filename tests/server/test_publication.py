@@ -14,7 +14,7 @@ from scepkit.ca.directory.material import Material, RACredential
 from scepkit.errors import HTTPRefused, SettingsError
 from scepkit.protocol.scep import ca_certificates
 from scepkit.protocol.scep.http import Operation
-from scepkit.server.ca_loading import LoadedCA
+from scepkit.server.directory.ca_loading import LoadedCA
 from scepkit.server.settings.endpoint import PRESETS, EndpointSettings
 from scepkit.server.web.ca_publication import keywords, publish
 

@@ -12,8 +12,8 @@ import pytest
 
 from scepkit.errors import ReloadRefused, ScepError, SettingsError
 from scepkit.keys.passphrase import Passphrase
-from scepkit.server import data_directory, endpoint_files
-from scepkit.server.passphrases import PassphraseSource
+from scepkit.server.directory import data_directory, endpoint_files
+from scepkit.server.directory.passphrases import PassphraseSource
 from scepkit.server.reloading import workers
 from scepkit.server.reloading.channel import connect
 from scepkit.server.reloading.workers import Received, Supervisor, Workers, decode, encode

@@ -23,8 +23,8 @@ from scepkit.protocol.crl import Reason
 from scepkit.protocol.scep.messages import PKCSReq
 from scepkit.protocol.scep.renewal_info import CertID, RenewalInfo, place
 from scepkit.server import app as application
-from scepkit.server import data_directory
 from scepkit.server.background.housekeeping import Sweep
+from scepkit.server.directory import data_directory
 from scepkit.store import Called, Store
 from server import socketless
 from server.test_app import recipient, run

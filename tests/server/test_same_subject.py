@@ -10,8 +10,8 @@ import keys
 from enrolment import devices
 from scepkit.errors import SettingsError
 from scepkit.protocol.scep.messages import PKCSReq
-from scepkit.server import data_directory
 from scepkit.server.background.housekeeping import Sweep
+from scepkit.server.directory import data_directory
 from scepkit.store import Store
 from server.test_app import post, recipient, run
 

@@ -12,8 +12,8 @@ import pytest
 from enrolment import devices
 from scepkit.errors import SettingsError
 from scepkit.protocol.scep.messages import Failure, Success
-from scepkit.server import challenge_secrets, data_directory, endpoint_files
-from scepkit.server.sealed_challenges import is_sealed, seal, unseal
+from scepkit.server.directory import challenge_secrets, data_directory, endpoint_files
+from scepkit.server.directory.sealed_challenges import is_sealed, seal, unseal
 
 SECRET = "mj2x7hq5wd3kzt9bnr84"
 KEY = bytes(range(32))

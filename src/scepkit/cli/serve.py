@@ -126,7 +126,8 @@ def serve(
     in scep.toml.
     """
     require_server()
-    from scepkit.server import data_directory, run
+    from scepkit.server import run
+    from scepkit.server.directory import data_directory
     from scepkit.server.reloading.hang_up import HangUp
 
     kept: dict[str, object] = {
@@ -198,7 +199,7 @@ def _announce(
 ) -> None:
     """Say where the endpoints are, how to know their CAs, and what to type on a device."""
     from scepkit.keys.pem import sha256_fingerprint
-    from scepkit.server.ca_loading import certificates
+    from scepkit.server.directory.ca_loading import certificates
     from scepkit.server.settings import DEFAULT, public_urls
 
     url = settings.public_url or public_urls.of_address(host, port)

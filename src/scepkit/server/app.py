@@ -14,13 +14,14 @@ from typing import Protocol
 
 from scepkit.enrolment.third_parties import ThirdParties
 from scepkit.protocol.scep.http import HTTPResponse
-from scepkit.server import challenge_secrets, endpoint_files, log, monitoring, notification_files
+from scepkit.server import log, monitoring
 from scepkit.server.background.crl_signing import LOCK, CRLs
 from scepkit.server.background.housekeeping import Sweep, Sweeper
 from scepkit.server.background.intune import IntuneJob, IntuneRounds
 from scepkit.server.background.ocsp_presigning import OCSPPresigner
-from scepkit.server.data_directory import Home, utc_now
-from scepkit.server.database import open_store
+from scepkit.server.directory import challenge_secrets, endpoint_files, notification_files
+from scepkit.server.directory.data_directory import Home, utc_now
+from scepkit.server.directory.database import open_store
 from scepkit.server.doors.jamf import JamfFront
 from scepkit.server.doors.ndes import NDESFront
 from scepkit.server.endpoints import Endpoints

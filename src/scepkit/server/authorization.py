@@ -12,7 +12,7 @@ from scepkit.enrolment.challenges.devices import DeviceList, ListedKeys, Narrowe
 from scepkit.enrolment.challenges.selection import ANY, Selected, Selection
 from scepkit.enrolment.challenges.service import ServiceChallenge
 from scepkit.enrolment.challenges.static import StaticChallenge, StaticChallenges
-from scepkit.server.data_directory import challenges_of
+from scepkit.server.directory.data_directory import challenges_of
 from scepkit.server.settings.authorization import (
     ChallengeRuleSettings,
     DevicesRule,
@@ -30,8 +30,8 @@ from scepkit.server.webhooks.services import key_of, poster_of
 
 if TYPE_CHECKING:
     from scepkit.ca.profiles.profile import Profile
-    from scepkit.server.data_directory import Home
-    from scepkit.server.endpoint_files import EndpointFiles
+    from scepkit.server.directory.data_directory import Home
+    from scepkit.server.directory.endpoint_files import EndpointFiles
     from scepkit.store import DeviceColumn, Store
 
     _Lists: TypeAlias = Callable[[tuple[DeviceColumn, ...]], DeviceList]

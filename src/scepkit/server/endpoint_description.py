@@ -14,7 +14,7 @@ from scepkit.errors import UsageError
 from scepkit.keys.pem import kind, read_certificate
 from scepkit.operations import ca_listing
 from scepkit.operations.configuration.enrolment import DeviceEnrolment, check_text, key_size
-from scepkit.server.data_directory import endpoint_settings
+from scepkit.server.directory.data_directory import endpoint_settings
 from scepkit.server.settings import public_urls
 from scepkit.server.web import ca_publication
 

@@ -71,7 +71,7 @@ def approve(
     with keys_opened(directory) as (home, store):
         from scepkit.ca.profiles.cut import cut_from
         from scepkit.server.assembly import approval_of
-        from scepkit.server.data_directory import utc_now
+        from scepkit.server.directory.data_directory import utc_now
 
         def decide(number: int) -> None:
             row = _row(store, number)
@@ -111,7 +111,7 @@ def reject(
     numbers = _numbers(ids)
     with records_opened(directory) as (_, store):
         from scepkit.operations import approval
-        from scepkit.server.data_directory import utc_now
+        from scepkit.server.directory.data_directory import utc_now
         from scepkit.store import Status
 
         def decide(number: int) -> None:

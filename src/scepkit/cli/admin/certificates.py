@@ -113,7 +113,7 @@ def import_(
     """
     with records_opened(directory) as (home, store):
         from scepkit.operations.certificate_import import CertificateImport
-        from scepkit.server.data_directory import utc_now
+        from scepkit.server.directory.data_directory import utc_now
 
         given = [one for one in files if one != _STDIN]
         _check_readable([*given, *crl])
@@ -145,7 +145,7 @@ def _issuers(
     from scepkit.operations import ca_listing
     from scepkit.operations.certificate_import import ForeignIssuer
     from scepkit.protocol.certificate import Certificate
-    from scepkit.server.data_directory import endpoint_settings
+    from scepkit.server.directory.data_directory import endpoint_settings
 
     if endpoint is not None:
         of_endpoint = endpoint_settings(settings, endpoint).ca

@@ -132,7 +132,7 @@ def listing(
     how many there may be (max_pending).
     """
     with records_opened(directory) as (home, store):
-        from scepkit.server.data_directory import endpoint_settings, utc_now
+        from scepkit.server.directory.data_directory import endpoint_settings, utc_now
 
         now = utc_now()
         found = store.challenges(

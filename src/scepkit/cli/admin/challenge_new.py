@@ -130,7 +130,7 @@ def new(
         from scepkit.enrolment.challenges.batch import Defaults
         from scepkit.enrolment.challenges.orders import ChallengeOrder, read_label
         from scepkit.operations.challenges import mint
-        from scepkit.server.data_directory import challenges_of, replacing, utc_now
+        from scepkit.server.directory.data_directory import challenges_of, replacing, utc_now
         from scepkit.store import Door
 
         challenges = challenges_of(home, store, endpoint)

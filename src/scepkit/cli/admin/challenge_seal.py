@@ -19,7 +19,7 @@ from scepkit.cli.help import Command, examples
 from scepkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from scepkit.server.data_directory import Home
+    from scepkit.server.directory.data_directory import Home
 
 _MOST = 64 * 1024  # octets of stdin
 
@@ -58,7 +58,7 @@ def seal(
     """
     with records_opened(directory) as (home, _):
         from scepkit.keys.files import refusals, write_file
-        from scepkit.server.sealed_challenges import is_sealed, seal
+        from scepkit.server.directory.sealed_challenges import is_sealed, seal
 
         if str(file) == "-":
             challenge = _checked(sys.stdin.buffer.read(_MOST).split(b"\n", 1)[0].rstrip(b"\r"))
@@ -101,8 +101,8 @@ def _content(path: Path) -> str:
     Raises:
         SettingsError: it cannot be used.
     """
-    from scepkit.server.challenge_secrets import read_secret, read_static
-    from scepkit.server.sealed_challenges import is_sealed
+    from scepkit.server.directory.challenge_secrets import read_secret, read_static
+    from scepkit.server.directory.sealed_challenges import is_sealed
 
     text = read_secret(path, "file", "name a file that is there")
     return text if is_sealed(text) else read_static(path)

@@ -94,7 +94,7 @@ def void(
     """
     with records_opened(directory) as (home, store):
         from scepkit.operations import challenges
-        from scepkit.server.data_directory import endpoint_settings, utc_now
+        from scepkit.server.directory.data_directory import endpoint_settings, utc_now
 
         if endpoint is not None:
             endpoint_settings(home.settings, endpoint)

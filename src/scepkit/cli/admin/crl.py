@@ -26,7 +26,7 @@ from scepkit.errors import UsageError
 
 if TYPE_CHECKING:
     from scepkit.ca.authority import Authority
-    from scepkit.server.data_directory import Home
+    from scepkit.server.directory.data_directory import Home
     from scepkit.store import CRLRow, Store
 
 _CRL_MODE = 0o644
@@ -106,8 +106,8 @@ def sign_outdated(
         as_json: whether errors are told to programs.
     """
     from scepkit.operations import revocation
-    from scepkit.server.ca_loading import present
-    from scepkit.server.data_directory import utc_now
+    from scepkit.server.directory.ca_loading import present
+    from scepkit.server.directory.data_directory import utc_now
 
     found = revocation.sign_all_outdated(
         store,
@@ -126,7 +126,7 @@ def sign_outdated(
 
 def _current(home: Home, store: Store, authority: Authority) -> CRLRow:
     from scepkit.operations import revocation
-    from scepkit.server.data_directory import utc_now
+    from scepkit.server.directory.data_directory import utc_now
 
     lifetime = timedelta(hours=home.settings.crl_hours)
     return revocation.current_crl(store, authority, now=utc_now(), lifetime=lifetime)

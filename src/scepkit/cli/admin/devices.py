@@ -97,7 +97,7 @@ def import_(
     devices would be removed.
     """
     with records_opened(directory) as (home, store):
-        from scepkit.server.data_directory import endpoint_settings, utc_now
+        from scepkit.server.directory.data_directory import endpoint_settings, utc_now
 
         settings = endpoint_settings(home.settings, endpoint)
         found = _read(file)
@@ -169,7 +169,7 @@ def listing(
     shown as requests are compared with them: in lower case, a MAC address without separators.
     """
     with records_opened(directory) as (home, store):
-        from scepkit.server.data_directory import endpoint_settings
+        from scepkit.server.directory.data_directory import endpoint_settings
 
         if endpoint is not None:
             endpoint_settings(home.settings, endpoint)
@@ -228,7 +228,7 @@ def remove(
         raise UsageError("name the devices in exactly one way", hint="by ID…, or by --all")
     numbers = _numbers(ids or [])
     with records_opened(directory) as (_, store):
-        from scepkit.server.data_directory import utc_now
+        from scepkit.server.directory.data_directory import utc_now
 
         listed = {one.id: one for one in store.devices(endpoint)} if every or ids else {}
         chosen = [*listed] if every else numbers

@@ -170,7 +170,7 @@ def listing(
     """
     with records_opened(directory) as (home, store):
         from scepkit.operations import search
-        from scepkit.server.data_directory import utc_now
+        from scepkit.server.directory.data_directory import utc_now
 
         query = search.Query(
             state=State.PENDING if pending else state,
@@ -196,7 +196,7 @@ def listing(
 
 
 def _say_nothing(settings: Settings, query: Query, *, as_json: bool) -> None:
-    from scepkit.server.data_directory import endpoint_settings
+    from scepkit.server.directory.data_directory import endpoint_settings
 
     if query.endpoint is not None:
         # What an endpoint that is gone has issued can still be listed; a typing error is told.

@@ -98,7 +98,7 @@ def add(
     given = None if password_file is None else _read(password_file)
     with records_opened(directory) as (home, store):
         from scepkit.operations import ndes_accounts
-        from scepkit.server.data_directory import endpoint_settings, utc_now
+        from scepkit.server.directory.data_directory import endpoint_settings, utc_now
 
         endpoints = endpoint or ["default"]
         for one in endpoints:
@@ -147,7 +147,7 @@ def remove(
     Challenges that it got can still be used: scep admin challenge void takes them back.
     """
     with records_opened(directory) as (_, store):
-        from scepkit.server.data_directory import utc_now
+        from scepkit.server.directory.data_directory import utc_now
 
         store.remove_ndes_account(name, by=who(), now=utc_now(), reason=reason)
     if as_json:

@@ -76,7 +76,7 @@ def send_test(
     is written into the outbox.
     """
     with records_opened(directory) as (home, _):
-        from scepkit.server.data_directory import utc_now
+        from scepkit.server.directory.data_directory import utc_now
         from scepkit.server.notifications.channels import channel_of
         from scepkit.server.notifications.delivering import deliver_now, sample
 

@@ -147,7 +147,7 @@ def retry(
     """
     with records_opened(directory) as (_, store):
         from scepkit.operations.outbox import chosen
-        from scepkit.server.data_directory import utc_now
+        from scepkit.server.directory.data_directory import utc_now
 
         found = chosen(store, ids or [], every=every, notification=notification)
         rows = [one.id for one in found]
@@ -167,7 +167,7 @@ def drop(
     """Delete events undelivered: nobody is told of them any more. For several it asks first."""
     with records_opened(directory) as (_, store):
         from scepkit.operations.outbox import chosen
-        from scepkit.server.data_directory import utc_now
+        from scepkit.server.directory.data_directory import utc_now
 
         found = chosen(store, ids or [], every=every, notification=notification)
         terminal.ask_before(

@@ -209,8 +209,8 @@ def _faults(directory: Path) -> Iterator[_Fault]:
 
 
 def _of_profiles(settings: Settings) -> Iterator[_Fault]:
-    from scepkit.server.data_directory import utc_now
-    from scepkit.server.endpoint_files import BlocklistFiles
+    from scepkit.server.directory.data_directory import utc_now
+    from scepkit.server.directory.endpoint_files import BlocklistFiles
 
     files = BlocklistFiles(settings)
     for name, one in settings.profile.items():
@@ -227,7 +227,7 @@ def _of_profiles(settings: Settings) -> Iterator[_Fault]:
 def _of_endpoint(settings: Settings, endpoint: str) -> Iterator[_Fault]:
     from scepkit.ca.profiles import issuable
     from scepkit.server.assembly import check_entitling
-    from scepkit.server.data_directory import utc_now
+    from scepkit.server.directory.data_directory import utc_now
     from scepkit.server.rehearsal import stand_in
 
     own = settings.endpoint[endpoint]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from scepkit.operations.profile_trial import Challenged, Trial
     from scepkit.protocol.certificate import Certificate
     from scepkit.protocol.csr import CertificationRequest
-    from scepkit.server.data_directory import Home
+    from scepkit.server.directory.data_directory import Home
     from scepkit.server.settings import Settings
     from scepkit.store import Store
 
@@ -208,7 +208,7 @@ def _tried(
     renewed: Certificate | None,
 ) -> Trial:
     from scepkit.operations import profile_trial
-    from scepkit.server.data_directory import endpoint_settings, utc_now
+    from scepkit.server.directory.data_directory import endpoint_settings, utc_now
     from scepkit.server.rehearsal import rehearsal
 
     now = utc_now()

@@ -24,7 +24,7 @@ from scepkit.errors import UsageError
 from scepkit.protocol.duration import read_duration
 
 if TYPE_CHECKING:
-    from scepkit.server.data_directory import Home
+    from scepkit.server.directory.data_directory import Home
     from scepkit.store import Called, EarlyRenewal
 
 _COLUMNS = ("id", "certificates", "called", "until", "by", "reason")
@@ -101,7 +101,7 @@ def renew_early(
     length = read_duration(within)
     with records_opened(directory) as (home, store):
         from scepkit.operations import early_renewal
-        from scepkit.server.data_directory import utc_now
+        from scepkit.server.directory.data_directory import utc_now
 
         called = _called(home, subject, issuer)
         count = store.count_called(called, utc_now())
@@ -199,7 +199,7 @@ def cancel(
     """Cancel a call to renew early; what was renewed by then stays renewed."""
     with records_opened(directory) as (_, store):
         from scepkit.operations import early_renewal
-        from scepkit.server.data_directory import utc_now
+        from scepkit.server.directory.data_directory import utc_now
 
         found = early_renewal.cancel(store, number, by=who(), now=utc_now(), reason=reason)
     if as_json:

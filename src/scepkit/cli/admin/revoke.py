@@ -28,7 +28,7 @@ from scepkit.errors import UsageError
 if TYPE_CHECKING:
     from scepkit.operations.selection import Selection
     from scepkit.protocol.crl import Reason as CRLReason
-    from scepkit.server.data_directory import Home
+    from scepkit.server.directory.data_directory import Home
     from scepkit.store import Change, Store
 
 _MAX_FILE = 64 * 1024  # octets of a certificate
@@ -208,7 +208,7 @@ def release(
     """
     with records_opened(directory) as (home, store):
         from scepkit.operations import revocation
-        from scepkit.server.data_directory import utc_now
+        from scepkit.server.directory.data_directory import utc_now
 
         selection = _select(home, store, serials or [], subject, renewals=and_renewals)
         if selection.is_search:
@@ -287,7 +287,7 @@ def _revoked(
 ) -> Iterator[Change]:
     """Revoke, show how far that is, and say so where it ends too early."""
     from scepkit.operations import revocation
-    from scepkit.server.data_directory import utc_now
+    from scepkit.server.directory.data_directory import utc_now
 
     done, total = 0, len(selection.rows)
     with terminal.bar("revoking", total, shown=total > report.FEW) as advance:

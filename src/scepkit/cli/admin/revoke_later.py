@@ -73,7 +73,7 @@ def plan(
         as_json: for programs.
     """
     from scepkit.operations import planned_revocation
-    from scepkit.server.data_directory import utc_now
+    from scepkit.server.directory.data_directory import utc_now
 
     due_at = utc_now() + after
     rows = selection.revocable(reason)
@@ -124,7 +124,7 @@ def cancel(store: Store, selection: Selection, *, note: str, as_json: bool) -> N
         UsageError: for none of them there is a plan.
     """
     from scepkit.operations import planned_revocation
-    from scepkit.server.data_directory import utc_now
+    from scepkit.server.directory.data_directory import utc_now
 
     count, total = 0, len(selection.rows)
     for row in planned_revocation.cancel_selected(

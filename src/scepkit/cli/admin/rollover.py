@@ -84,7 +84,7 @@ def prepare(
     place = _place(directory, ca)
     from scepkit.ca.directory import rollover
     from scepkit.operations.rollover import prepare as prepare_next
-    from scepkit.server.data_directory import utc_now
+    from scepkit.server.directory.data_directory import utc_now
 
     with records_opened(directory) as (home, store):
         made = prepare_next(
@@ -135,7 +135,7 @@ def activate(
     place = _place(directory, ca)
     from scepkit.ca.directory import rollover
     from scepkit.operations.rollover import activate as activate_next
-    from scepkit.server.data_directory import utc_now
+    from scepkit.server.directory.data_directory import utc_now
 
     found = rollover.status(place)
     if found.next is not None:
@@ -180,7 +180,7 @@ def cancel(
     from scepkit.ca.directory import rollover
     from scepkit.operations.rollover import cancel as drop_next
     from scepkit.protocol.distinguished_name import Name
-    from scepkit.server.data_directory import utc_now
+    from scepkit.server.directory.data_directory import utc_now
 
     found = rollover.status(place)
     if found.next is not None:
@@ -243,7 +243,7 @@ def _generation(state: str, one: Generation) -> list[dict[str, str]]:
 def _row(state: str, role: str, certificate: x509.Certificate) -> dict[str, str]:
     from scepkit.keys.pem import sha256_fingerprint
     from scepkit.protocol.distinguished_name import Name
-    from scepkit.server.data_directory import utc_now
+    from scepkit.server.directory.data_directory import utc_now
 
     is_over = certificate.not_valid_after_utc <= utc_now()
     return {
@@ -330,7 +330,7 @@ def _certificate(one: x509.Certificate) -> str:
 
 def _prepared(following: Generation) -> str:
     from scepkit.ca.profiles.profile import BACKDATE
-    from scepkit.server.data_directory import utc_now
+    from scepkit.server.directory.data_directory import utc_now
 
     # The CA's validity begins that much before it was made.
     since = following.ca.not_valid_before_utc + BACKDATE

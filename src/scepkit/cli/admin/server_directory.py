@@ -32,7 +32,7 @@ from scepkit.keys.ownership import ROOT, user_name
 if TYPE_CHECKING:
     from scepkit.ca.authority import Authority
     from scepkit.operations.selection import Moment
-    from scepkit.server.data_directory import Home
+    from scepkit.server.directory.data_directory import Home
     from scepkit.store import Store
 
 __all__ = [
@@ -88,8 +88,8 @@ def records_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
     """
     require_server()
     _become_owner(directory)
-    from scepkit.server.data_directory import open_records
-    from scepkit.server.database import open_store
+    from scepkit.server.directory.data_directory import open_records
+    from scepkit.server.directory.database import open_store
 
     home = open_records(directory, ask=asked_passphrase())
     with open_store(home.settings) as store:
@@ -101,8 +101,8 @@ def keys_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
     """Open a server's settings, keys and database."""
     require_server()
     _become_owner(directory)
-    from scepkit.server.data_directory import open_existing, utc_now
-    from scepkit.server.database import open_store
+    from scepkit.server.directory.data_directory import open_existing, utc_now
+    from scepkit.server.directory.database import open_store
 
     home = open_existing(directory, now=utc_now(), ask=asked_passphrase())
     with open_store(home.settings) as store:
@@ -119,7 +119,7 @@ def become_server_user(directory: Path) -> None:
 def _become_owner(directory: Path) -> None:
     """Let root work as the server's user, if there is a server in the directory."""
     from scepkit.ca.directory import paths
-    from scepkit.server.challenge_secrets import CHALLENGE_KEY
+    from scepkit.server.directory.challenge_secrets import CHALLENGE_KEY
 
     try:
         if not paths.exists(directory):
@@ -141,7 +141,7 @@ def authorities_of(home: Home, store: Store, name: str) -> tuple[Authority, ...]
     """
     from scepkit.ca.directory.material import load_authorities
     from scepkit.operations.ca_listing import check_name
-    from scepkit.server.data_directory import utc_now
+    from scepkit.server.directory.data_directory import utc_now
     from scepkit.server.settings import DEFAULT
 
     check_name(name, home.settings.authorities)
@@ -159,7 +159,7 @@ def authorities_of(home: Home, store: Store, name: str) -> tuple[Authority, ...]
 def moment_of(home: Home) -> Moment:
     """Return the time, and how long the endpoints of a server renew what has expired."""
     from scepkit.operations.selection import Moment
-    from scepkit.server.data_directory import utc_now
+    from scepkit.server.directory.data_directory import utc_now
 
     return Moment(utc_now(), home.settings.renewal_graces)
 

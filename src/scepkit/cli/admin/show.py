@@ -162,7 +162,7 @@ def _certificate(store: Store, number: str) -> _Shown:
     from scepkit.operations import renewal_chain
     from scepkit.operations.selection import by_serial, certificate_status
     from scepkit.protocol.certificate import Certificate, fingerprint
-    from scepkit.server.data_directory import utc_now
+    from scepkit.server.directory.data_directory import utc_now
     from scepkit.store import RefusalFilter
 
     (row,) = by_serial(store, [number])
@@ -236,7 +236,7 @@ def _request(store: Store, number: int) -> _Shown:
     from scepkit.operations.selection import request_status
     from scepkit.protocol import csr
     from scepkit.protocol.scep.attributes import MessageType, TransactionID
-    from scepkit.server.data_directory import utc_now
+    from scepkit.server.directory.data_directory import utc_now
     from scepkit.store import RefusalFilter
 
     row = store.request(number, now=utc_now())

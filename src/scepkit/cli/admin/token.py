@@ -94,7 +94,7 @@ def create(
     lifetime = read_duration(expires)
     with records_opened(directory) as (home, store):
         from scepkit.operations import tokens
-        from scepkit.server.data_directory import endpoint_settings, utc_now
+        from scepkit.server.directory.data_directory import endpoint_settings, utc_now
 
         scopes = tokens.read_scopes(scope)
         endpoints = endpoint or ["default"]
@@ -139,7 +139,7 @@ def listing(
     down once a minute.
     """
     with records_opened(directory) as (_, store):
-        from scepkit.server.data_directory import utc_now
+        from scepkit.server.directory.data_directory import utc_now
 
         found, now = store.tokens(), utc_now()
     if as_json:
@@ -174,7 +174,7 @@ def void(
     """
     with records_opened(directory) as (_, store):
         from scepkit.operations import tokens
-        from scepkit.server.data_directory import utc_now
+        from scepkit.server.directory.data_directory import utc_now
 
         chosen = tokens.named(store, words)
         done = {

@@ -17,7 +17,7 @@ from scepkit.protocol.duration import read_duration
 if TYPE_CHECKING:
     from scepkit.enrolment.challenges.orders import MintedChallenge
     from scepkit.operations.configuration.enrolment import DeviceEnrolment
-    from scepkit.server.data_directory import Home
+    from scepkit.server.directory.data_directory import Home
     from scepkit.server.endpoint_description import EndpointDescription
     from scepkit.store import Store
 
@@ -156,7 +156,7 @@ def _checked(url: str) -> str:
 def _static(home: Home, endpoint: EndpointDescription) -> str:
     """Return the static challenge of an endpoint. Secret."""
     from scepkit.operations.configuration.enrolment import check_text
-    from scepkit.server.challenge_secrets import read_static
+    from scepkit.server.directory.challenge_secrets import read_static
 
     file = _static_file(endpoint)
     if file is None:
@@ -180,7 +180,7 @@ def _static(home: Home, endpoint: EndpointDescription) -> str:
 
 def _static_file(endpoint: EndpointDescription) -> Path | None:
     """Return the file with the static challenge that is good now, and longest."""
-    from scepkit.server.data_directory import utc_now
+    from scepkit.server.directory.data_directory import utc_now
     from scepkit.server.settings.authorization import StaticRule
 
     now = utc_now()
@@ -206,7 +206,7 @@ def _minted(home: Home, store: Store, wanted: Wanted, lifetime: timedelta) -> Mi
     from scepkit.cli.admin.server_directory import who
     from scepkit.enrolment.challenges.orders import ChallengeOrder
     from scepkit.operations.challenges import mint
-    from scepkit.server.data_directory import challenges_of, utc_now
+    from scepkit.server.directory.data_directory import challenges_of, utc_now
     from scepkit.store import Door
 
     challenges = challenges_of(home, store, wanted.endpoint)

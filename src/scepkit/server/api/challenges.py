@@ -18,11 +18,11 @@ from scepkit.operations import challenges
 from scepkit.operations.minting import IdempotencyKey, KeyReused, mint_once
 from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.duration import read_duration
-from scepkit.server import data_directory
 from scepkit.server.api.bodies import JSON, read_object
 from scepkit.server.api.problems import Kind, ProblemError, described, facts_of, unavailable
 from scepkit.server.api.rights import EndpointName, Reader, ServiceOf, Writer, bearer
 from scepkit.server.api.service import Service
+from scepkit.server.directory import data_directory
 from scepkit.store import Challenge, ChallengeState, Door, Token
 
 MAX_ORDERS = batch.MAX_ROWS

@@ -15,8 +15,8 @@ from scepkit.server.api import tls
 from scepkit.server.api.application import create
 from scepkit.server.api.front import Front
 from scepkit.server.api.service import Service
-from scepkit.server.data_directory import utc_now
-from scepkit.server.database import open_store
+from scepkit.server.directory.data_directory import utc_now
+from scepkit.server.directory.database import open_store
 from scepkit.server.http import serving
 from scepkit.server.http.bounds import Bounds
 from scepkit.server.http.connections import Connections

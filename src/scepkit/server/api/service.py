@@ -11,10 +11,10 @@ from datetime import datetime
 from scepkit.enrolment.challenges.one_time import OneTimeChallenges
 from scepkit.enrolment.rate_limit import Limiters
 from scepkit.errors import ScepError, StoreError, UsageError
-from scepkit.server import data_directory
 from scepkit.server.api import tls
 from scepkit.server.api.problems import Kind, ProblemError
-from scepkit.server.data_directory import Home
+from scepkit.server.directory import data_directory
+from scepkit.server.directory.data_directory import Home
 from scepkit.store import Store
 
 # Seconds that a look at the database stands: anybody may ask.

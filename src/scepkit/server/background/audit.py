@@ -15,9 +15,9 @@ import structlog
 from scepkit.errors import ScepError, StoreError
 from scepkit.keys.pem import sha256_fingerprint
 from scepkit.operations.rollover import event
-from scepkit.server.ca_loading import LoadedCA
-from scepkit.server.data_directory import Home
-from scepkit.server.database import open_store
+from scepkit.server.directory.ca_loading import LoadedCA
+from scepkit.server.directory.data_directory import Home
+from scepkit.server.directory.database import open_store
 from scepkit.server.settings import Settings
 from scepkit.store import SERVER, AuditAction, AuditEvent, Store
 

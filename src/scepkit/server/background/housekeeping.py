@@ -24,8 +24,8 @@ from scepkit.errors import ScepError
 from scepkit.keys import ownership
 from scepkit.operations.purging import purge
 from scepkit.operations.selection import Moment
-from scepkit.server import key_protection
-from scepkit.server.passphrases import PassphraseSource
+from scepkit.server.directory import key_protection
+from scepkit.server.directory.passphrases import PassphraseSource
 from scepkit.server.settings import Settings
 from scepkit.store import SERVER, AuditAction, AuditEvent, Store
 

@@ -27,7 +27,7 @@ from scepkit.server.intune.revocation_queue import RevocationQueue
 from scepkit.server.web import metrics
 
 if TYPE_CHECKING:
-    from scepkit.server.data_directory import Home
+    from scepkit.server.directory.data_directory import Home
     from scepkit.store import Store
 
 LEASE = "intune"

@@ -16,7 +16,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from scepkit.enrolment.rate_limit import Limiters, WrongGuesses
 from scepkit.errors import BoundReached, HTTPRefused
 from scepkit.protocol.scep.http import HTTPResponse
-from scepkit.server.data_directory import utc_now
+from scepkit.server.directory.data_directory import utc_now
 from scepkit.server.doors.wrong_passwords import PER_MINUTE, too_many_wrong
 from scepkit.server.endpoints import Endpoints, ServedEndpoint
 from scepkit.server.http.bounds import BoundAlarms

@@ -14,14 +14,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from scepkit.enrolment.challenges.one_time import OneTimeChallenges
 from scepkit.enrolment.challenges.orders import ChallengeOrder, SecretForm
 from scepkit.errors import SettingsError
-from scepkit.server.data_directory import challenges_of, replacing
+from scepkit.server.directory.data_directory import challenges_of, replacing
 from scepkit.server.settings.doors import JamfSettings
 
 if TYPE_CHECKING:
     from cryptography import x509
 
-    from scepkit.server.data_directory import Home
-    from scepkit.server.endpoint_files import EndpointFiles
+    from scepkit.server.directory.data_directory import Home
+    from scepkit.server.directory.endpoint_files import EndpointFiles
     from scepkit.store import Store
 
 _LEAST_SECRET = 16  # characters

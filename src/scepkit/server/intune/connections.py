@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from scepkit.ca.profiles.extras import needed
 from scepkit.enrolment.secret_box import SecretBox
 from scepkit.enrolment.third_parties import ThirdParties, Verdict
-from scepkit.server.endpoint_files import intune_secret
+from scepkit.server.directory.endpoint_files import intune_secret
 from scepkit.server.intune.client import IntuneClient
 from scepkit.server.intune.kept_requests import KeptRequests
 from scepkit.server.intune.notification import Notification
@@ -23,7 +23,7 @@ from scepkit.server.webhooks.posting import tls_context
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from scepkit.server.data_directory import Home
+    from scepkit.server.directory.data_directory import Home
     from scepkit.server.settings import Settings
     from scepkit.store import Store
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from scepkit.errors import UsageError
-from scepkit.server import notification_files
+from scepkit.server.directory import notification_files
 from scepkit.server.settings import Settings
 from scepkit.server.settings.notification import NotificationSettings
 from scepkit.server.webhooks.posting import Poster

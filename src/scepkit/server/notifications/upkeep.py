@@ -11,7 +11,7 @@ from cryptography import x509
 
 from scepkit.keys.pem import sha256_fingerprint
 from scepkit.protocol.certificate import Certificate
-from scepkit.server.ca_loading import LoadedCA
+from scepkit.server.directory.ca_loading import LoadedCA
 from scepkit.server.intune.connections import in_use
 from scepkit.server.notifications.channels import Channel
 from scepkit.server.settings import Settings

@@ -8,8 +8,8 @@ import structlog
 
 from scepkit.errors import ScepError
 from scepkit.server import log
-from scepkit.server.data_directory import Home
-from scepkit.server.database import open_store
+from scepkit.server.directory.data_directory import Home
+from scepkit.server.directory.database import open_store
 from scepkit.server.processes.shared import Shared
 from scepkit.server.processes.workers import STARTUP_FAILURE
 from scepkit.server.reloading.channel import listen

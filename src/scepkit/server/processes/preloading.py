@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 import scepkit.server.processes.committing
 import scepkit.server.processes.worker  # noqa: F401
 from scepkit.keys.pem import generate, key_pem
-from scepkit.server.database import open_store
+from scepkit.server.directory.database import open_store
 from scepkit.server.settings import Settings
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from functools import partial
 
 from scepkit.errors import SettingsError
-from scepkit.server import endpoint_files, notification_files
-from scepkit.server.data_directory import Home
+from scepkit.server.directory import endpoint_files, notification_files
+from scepkit.server.directory.data_directory import Home
 from scepkit.server.processes.shared import Shared, share
 from scepkit.server.processes.workers import WorkerProcesses, processes_beside
 from scepkit.server.reloading.control import Control

@@ -15,7 +15,7 @@ import structlog
 from scepkit.errors import ScepError
 from scepkit.server import log
 from scepkit.server.app import Application, create
-from scepkit.server.data_directory import open_existing
+from scepkit.server.directory.data_directory import open_existing
 from scepkit.server.http import serving
 from scepkit.server.http.tally import Tally
 from scepkit.server.processes.shared import Shared

@@ -13,7 +13,7 @@ from pathlib import Path
 from scepkit.errors import ReloadRefused, ScepError, SettingsError
 from scepkit.server import log
 from scepkit.server.background.audit import new_cas_of, record
-from scepkit.server.data_directory import Home, utc_now, with_new_cas
+from scepkit.server.directory.data_directory import Home, utc_now, with_new_cas
 from scepkit.server.reloading.channel import Channel, connect, listen
 from scepkit.server.reloading.workers import PREPARE_SECONDS, decode, encode
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import structlog
 
 from scepkit.errors import ScepError
-from scepkit.server import challenge_secrets, endpoint_files
 from scepkit.server.background.audit import record
-from scepkit.server.data_directory import Home, read_again, utc_now
+from scepkit.server.directory import challenge_secrets, endpoint_files
+from scepkit.server.directory.data_directory import Home, read_again, utc_now
 from scepkit.server.settings import FILE, Settings, public_urls
 from scepkit.server.settings import errors as settings_errors
 from scepkit.server.settings.profiles import log_ins

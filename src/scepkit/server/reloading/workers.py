@@ -24,10 +24,10 @@ import structlog
 
 from scepkit.errors import ReloadRefused, ScepError, SettingsError
 from scepkit.keys.passphrase import Passphrase
-from scepkit.server import endpoint_files
-from scepkit.server.data_directory import Home
-from scepkit.server.endpoint_files import EndpointFiles
-from scepkit.server.passphrases import PassphraseSource
+from scepkit.server.directory import endpoint_files
+from scepkit.server.directory.data_directory import Home
+from scepkit.server.directory.endpoint_files import EndpointFiles
+from scepkit.server.directory.passphrases import PassphraseSource
 from scepkit.server.reloading.channel import Channel, connect, listen
 from scepkit.server.settings import Settings, restore
 

@@ -17,7 +17,7 @@ from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import signed
 from scepkit.protocol.scep import capabilities, http, next_ca
 from scepkit.protocol.scep.http import HTTPResponse, Operation
-from scepkit.server.ca_loading import LoadedCA
+from scepkit.server.directory.ca_loading import LoadedCA
 from scepkit.server.settings.endpoint import EndpointSettings
 
 NEXT_CA_CERT = "application/x-x509-next-ca-cert"

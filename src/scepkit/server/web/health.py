@@ -26,7 +26,7 @@ from cryptography import x509
 
 from scepkit.errors import ScepError, StoreError
 from scepkit.protocol.scep.http import HTTPResponse
-from scepkit.server.ca_loading import LoadedCA
+from scepkit.server.directory.ca_loading import LoadedCA
 from scepkit.server.http.exchange import NO_STORE, Exchange
 from scepkit.server.intune.connections import in_use
 from scepkit.server.settings import Settings

@@ -18,7 +18,7 @@ from scepkit.errors import HTTPRefused
 from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.ocsp import MAX_REQUEST, RESPONSE_TYPE, ErrorStatus
 from scepkit.protocol.scep.http import HTTPResponse
-from scepkit.server.data_directory import utc_now
+from scepkit.server.directory.data_directory import utc_now
 from scepkit.server.http.exchange import NO_STORE, Exchange, not_allowed, refusal
 from scepkit.server.web import metrics
 from scepkit.server.web.front import Front

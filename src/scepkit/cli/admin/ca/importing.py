@@ -121,7 +121,7 @@ def _asking(path: Path | None) -> Callable[[], str]:
     """Return what finds the passphrase of what is imported: a file, or whoever is asked."""
 
     def ask() -> str:
-        from scepkit.server.passphrases import read_passphrase
+        from scepkit.server.directory.passphrases import read_passphrase
 
         if path is not None:
             return read_passphrase(path).text

@@ -57,9 +57,9 @@ def opened(directory: Path, name: str, *, may_be_new: bool = False) -> Iterator[
     become_server_user(directory)
     from scepkit.ca.directory import paths
     from scepkit.operations.authorities import Operator
-    from scepkit.server import key_protection
     from scepkit.server import settings as server_settings
-    from scepkit.server.data_directory import passphrases_of, utc_now
+    from scepkit.server.directory import key_protection
+    from scepkit.server.directory.data_directory import passphrases_of, utc_now
 
     if not server_settings.is_name(name):
         raise UsageError(

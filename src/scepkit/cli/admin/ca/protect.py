@@ -67,8 +67,8 @@ def protect(
             "--remove goes without --new-passphrase-file", hint="leave one of them out"
         )
     with records_opened(directory) as (home, store):
-        from scepkit.server.data_directory import utc_now
-        from scepkit.server.key_protection import protect as protect_keys
+        from scepkit.server.directory.data_directory import utc_now
+        from scepkit.server.directory.key_protection import protect as protect_keys
 
         old = home.passphrases.find()
         new = None if remove else _new_passphrase(new_passphrase_file)
@@ -94,8 +94,8 @@ def _new_passphrase(path: Path | None) -> Passphrase:
         UsageError: nobody can be asked.
         SettingsError: it cannot be read, or is too short.
     """
-    from scepkit.server.key_protection import new_passphrase
-    from scepkit.server.passphrases import read_passphrase
+    from scepkit.server.directory.key_protection import new_passphrase
+    from scepkit.server.directory.passphrases import read_passphrase
 
     if path is not None:
         return new_passphrase(read_passphrase(path).text)

@@ -7,10 +7,10 @@ from pathlib import Path
 from scepkit.ca.directory import paths
 from scepkit.errors import SettingsError
 from scepkit.keys.files import create_file, make_directory, refusals
-from scepkit.server import permissions
 from scepkit.server import settings as server_settings
-from scepkit.server.challenge_secrets import CHALLENGE_KEY
-from scepkit.server.database import HAS_DATABASE
+from scepkit.server.directory import permissions
+from scepkit.server.directory.challenge_secrets import CHALLENGE_KEY
+from scepkit.server.directory.database import HAS_DATABASE
 from scepkit.server.settings import DEFAULT, Settings, template
 from scepkit.server.settings.errors import PROFILES
 

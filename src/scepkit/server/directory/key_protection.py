@@ -28,13 +28,13 @@ from scepkit.keys.files import (
 from scepkit.keys.passphrase import Passphrase
 from scepkit.keys.pem import KEY_MODE, key_pem, read_key
 from scepkit.operations.audit import record_done
-from scepkit.server.challenge_secrets import (
+from scepkit.server.directory.challenge_secrets import (
     CHALLENGE_KEY,
     is_key_encrypted,
     key_file,
     read_or_make_key,
 )
-from scepkit.server.passphrases import MOST_OCTETS
+from scepkit.server.directory.passphrases import MOST_OCTETS
 from scepkit.server.settings import Settings
 from scepkit.store import AuditAction, AuditEvent, Store
 

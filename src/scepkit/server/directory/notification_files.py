@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from scepkit.server.challenge_secrets import read_secret
+from scepkit.server.directory.challenge_secrets import read_secret
 from scepkit.server.settings import Settings
 
 _MAKE_KEY = "for secret_file, make one: (umask 077; openssl rand -base64 32 > FILE)"

@@ -18,7 +18,7 @@ from scepkit.ca.profiles.blocklist import MOST, Blocklist, lines_of
 from scepkit.errors import SettingsError
 from scepkit.keys.files import plain_file, read_file, refusals
 from scepkit.keys.pem import read_certificates
-from scepkit.server.challenge_secrets import read_secret, read_static
+from scepkit.server.directory.challenge_secrets import read_secret, read_static
 from scepkit.server.settings import Settings
 from scepkit.server.settings.authorization import (
     ChallengeRuleSettings,

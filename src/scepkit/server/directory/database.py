@@ -13,7 +13,7 @@ from sqlalchemy import URL
 from scepkit.errors import EmptyDatabase, SettingsError
 from scepkit.keys import ownership
 from scepkit.keys.files import check_writable, create_file, refusals
-from scepkit.server.challenge_secrets import CHALLENGE_KEY
+from scepkit.server.directory.challenge_secrets import CHALLENGE_KEY
 from scepkit.server.settings import Settings
 from scepkit.store import Store
 from scepkit.store.committing.remote_writer import Connect

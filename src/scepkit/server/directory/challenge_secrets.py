@@ -19,7 +19,7 @@ from scepkit.keys.files import create_file, read_file, refusals
 from scepkit.keys.passphrase import OtherEncryptionError, Passphrase, WrongPassphrase
 from scepkit.keys.pem import armor, dearmored
 from scepkit.protocol.asn1.strings import PRINTABLE
-from scepkit.server.sealed_challenges import is_sealed, unseal
+from scepkit.server.directory.sealed_challenges import is_sealed, unseal
 from scepkit.server.settings import Settings
 
 CHALLENGE_KEY = "challenge.key"

@@ -17,7 +17,8 @@ from scepkit.ca.directory.material import Material
 from scepkit.enrolment.challenges.one_time import OneTimeChallenges
 from scepkit.errors import SettingsError, UsageError
 from scepkit.keys.passphrase import Passphrase
-from scepkit.server import (
+from scepkit.server import settings as server_settings
+from scepkit.server.directory import (
     ca_loading,
     endpoint_files,
     first_start,
@@ -26,12 +27,11 @@ from scepkit.server import (
     notification_files,
     permissions,
 )
-from scepkit.server import settings as server_settings
-from scepkit.server.ca_loading import LoadedCA
-from scepkit.server.challenge_secrets import is_key_encrypted, read_or_make_key
-from scepkit.server.database import HAS_DATABASE
-from scepkit.server.endpoint_files import EndpointFiles
-from scepkit.server.passphrases import PassphraseSource
+from scepkit.server.directory.ca_loading import LoadedCA
+from scepkit.server.directory.challenge_secrets import is_key_encrypted, read_or_make_key
+from scepkit.server.directory.database import HAS_DATABASE
+from scepkit.server.directory.endpoint_files import EndpointFiles
+from scepkit.server.directory.passphrases import PassphraseSource
 from scepkit.server.processes.child_process import in_child
 from scepkit.server.settings import DEFAULT, FIXED, Settings
 from scepkit.server.settings.endpoint import EndpointSettings
