@@ -22,10 +22,10 @@ from pathlib import Path
 from enrolments import devices, make, minted
 
 from scepkit.protocol.certificate import Certificate
-from scepkit.server.assembly import assemble
 from scepkit.server.directory import data_directory
 from scepkit.server.directory.data_directory import challenges_of
 from scepkit.server.directory.database import open_store
+from scepkit.server.endpoints.assembly import assemble
 
 EACH = 64  # enrolments in a turn
 

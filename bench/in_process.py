@@ -101,15 +101,19 @@ class Server:
     """
 
     def __init__(self, directory: Path, layout: str) -> None:
-        from scepkit.server.assembly import assemble
-
         try:
             from scepkit.server.directory import data_directory
             from scepkit.server.directory.database import open_store
+            from scepkit.server.endpoints.assembly import assemble
         except ImportError:  # a scepkit of before, to compare with
-            from scepkit.server.data_directory import open_store
+            from scepkit.server.assembly import assemble
 
             from scepkit.server import data_directory
+
+            try:
+                from scepkit.server.database import open_store
+            except ImportError:  # and one of before that
+                from scepkit.server.data_directory import open_store
 
         self._now = datetime.now(UTC)
         # The keys of a first start come from the generator, those of a second from files.

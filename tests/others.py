@@ -27,7 +27,7 @@ _SOURCE = [str(Path(module.__file__).parents[1]) for module in (scepkit, sqlalch
 _SERVER = """
 import contextlib, io, json, os, signal, sys
 from scepkit.cli import app, main
-import scepkit.server.run, scepkit.server.assembly
+import scepkit.server.run, scepkit.server.endpoints.assembly
 from scepkit.keys import pem as keys
 
 scepkit.server.run.serve = lambda home, listener, hang_up, announce, *_: announce()

@@ -38,10 +38,10 @@ from scepkit.protocol.certificate import Certificate, show_serial
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
 from scepkit.protocol.scep.renewal_info import CertID, RenewalInfo
 from scepkit.server import app as application
-from scepkit.server.assembly import approval_of
 from scepkit.server.background.housekeeping import Sweep
 from scepkit.server.directory import data_directory
 from scepkit.server.directory.data_directory import utc_now
+from scepkit.server.endpoints.assembly import approval_of
 from scepkit.services import renewal_info
 from scepkit.store import Called
 from server import socketless

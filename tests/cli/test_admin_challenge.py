@@ -78,7 +78,7 @@ def test_a_start_does_not_load_what_answers_devices(made):
     """That would be a seventh of it; `assembly` has all services behind it."""
     code = (
         "import sys; from scepkit.cli import main; main(sys.argv[1:]);"
-        "sys.exit('scepkit.server.assembly' in sys.modules)"
+        "sys.exit('scepkit.server.endpoints.assembly' in sys.modules)"
     )
     command = [sys.executable, "-c", code, "admin", "challenge", "list", "--dir", made]
     assert subprocess.run(command, check=False, timeout=PATIENCE).returncode == 0

@@ -37,8 +37,8 @@ from enrolment import devices
 from scepkit.operations import audit
 from scepkit.protocol.certificate import Certificate, show_serial
 from scepkit.protocol.scep.messages import PKCSReq
-from scepkit.server import assembly
 from scepkit.server.directory import data_directory
+from scepkit.server.endpoints import assembly
 from scepkit.store import Store
 
 HERE = Path(__file__).parent

@@ -9,7 +9,7 @@ import pytest
 import forge
 import keys
 from scepkit.errors import HTTPRefused
-from scepkit.server.endpoints import recipient_id
+from scepkit.server.endpoints.served import recipient_id
 from scepkit.server.settings import EndpointSettings, Settings
 from scepkit.server.web import scep
 

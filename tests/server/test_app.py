@@ -21,7 +21,7 @@ from scepkit.errors import SettingsError, StoreError
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.scep.http import MAX_QUERY
 from scepkit.protocol.scep.messages import PKCSReq
-from scepkit.server import endpoints
+from scepkit.server.endpoints import served as endpoints
 from scepkit.server.web import health, worker_pool
 from scepkit.store import Store
 from server import socketless

@@ -13,8 +13,8 @@ import keys
 from scepkit.enrolment.rules import GetCertRule
 from scepkit.enrolment.third_parties import ThirdParties
 from scepkit.errors import SettingsError, UsageError
-from scepkit.server import assembly
 from scepkit.server.directory import challenge_secrets, data_directory, endpoint_files
+from scepkit.server.endpoints import assembly
 from scepkit.server.settings.endpoint import EndpointSettings
 from scepkit.server.settings.profiles.inheritance import ready
 from scepkit.store import Store

@@ -8,9 +8,10 @@ import pytest
 
 from scepkit.ca.profiles.profile import Profile
 from scepkit.errors import SettingsError
-from scepkit.server import assembly, authorization, settings
+from scepkit.server import settings
 from scepkit.server.directory import data_directory
 from scepkit.server.directory.endpoint_files import EndpointFiles
+from scepkit.server.endpoints import assembly, authorization
 from scepkit.server.settings.authorization import described
 from scepkit.server.settings.endpoint import EndpointSettings
 from scepkit.store import Door, Store

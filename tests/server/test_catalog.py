@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from scepkit.errors import SettingsError
-from scepkit.server import endpoints as module
-from scepkit.server.endpoints import Endpoints
+from scepkit.server.endpoints import served as module
+from scepkit.server.endpoints.served import Endpoints
 from waiting import PATIENCE
 
 

@@ -14,8 +14,8 @@ from scepkit.ca.directory.material import Material, RACredential
 from scepkit.protocol import cmp
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.scep import ca_certificates
-from scepkit.server.assembly import signers
 from scepkit.server.directory.ca_loading import LoadedCA
+from scepkit.server.endpoints.assembly import signers
 
 CA_USAGE = keys.usage("digital_signature", "key_encipherment", "key_cert_sign", "crl_sign")
 RA_USAGE = keys.usage("digital_signature", "key_encipherment")

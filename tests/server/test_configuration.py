@@ -28,7 +28,7 @@ from scepkit.operations.configuration.windows_csp import (
     windows_csp,
 )
 from scepkit.protocol.distinguished_name import Name
-from scepkit.server.endpoint_description import description, device_enrolment
+from scepkit.server.endpoints.description import description, device_enrolment
 from scepkit.server.settings import load
 from server.live import scep_here
 

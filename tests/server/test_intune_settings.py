@@ -10,8 +10,9 @@ import pytest
 import keys
 from scepkit.enrolment.challenges.service import ServiceChallenge
 from scepkit.errors import SettingsError
-from scepkit.server import assembly, settings
+from scepkit.server import settings
 from scepkit.server.directory import data_directory, endpoint_files
+from scepkit.server.endpoints import assembly
 from scepkit.server.intune.connections import in_use, registration_of
 from scepkit.server.web.health import Conditions, Word
 from scepkit.store import Store

@@ -18,11 +18,11 @@ from scepkit.errors import HTTPRefused, SettingsError, UsageError
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.scep.messages import Failure, Success
 from scepkit.server import settings
-from scepkit.server.assembly import assemble
 from scepkit.server.directory import data_directory
 from scepkit.server.doors import jamf_event
 from scepkit.server.doors.jamf import PROBE_ANSWER
 from scepkit.server.doors.wrong_passwords import PER_MINUTE
+from scepkit.server.endpoints.assembly import assemble
 from scepkit.server.settings.doors import JamfSettings
 from scepkit.store import Store
 from server import socketless

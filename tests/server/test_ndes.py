@@ -18,10 +18,10 @@ from scepkit.errors import SettingsError
 from scepkit.operations import ndes_accounts
 from scepkit.protocol.scep.messages import Failure, Success
 from scepkit.server import settings
-from scepkit.server.assembly import assemble
 from scepkit.server.directory import data_directory
 from scepkit.server.doors import front, ndes, ndes_page
 from scepkit.server.doors.wrong_passwords import PER_MINUTE, RightPasswords
+from scepkit.server.endpoints.assembly import assemble
 from scepkit.store import Store
 from server import socketless
 from server.door_knocking import (

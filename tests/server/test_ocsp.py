@@ -23,9 +23,9 @@ from scepkit.ca.directory import rotation
 from scepkit.errors import SettingsError, StoreError
 from scepkit.protocol.certificate import show_serial
 from scepkit.server import app as application_module
-from scepkit.server import assembly
 from scepkit.server.background.housekeeping import Sweep
 from scepkit.server.directory import data_directory
+from scepkit.server.endpoints import assembly
 from scepkit.server.web import worker_pool
 from scepkit.store import Store
 from server import socketless

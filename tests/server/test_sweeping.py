@@ -19,10 +19,10 @@ from scepkit.errors import SettingsError, StoreError
 from scepkit.operations.purging import purge
 from scepkit.operations.selection import Moment
 from scepkit.protocol.certificate import Certificate
-from scepkit.server import assembly
 from scepkit.server.background import housekeeping as sweeping
 from scepkit.server.background.housekeeping import Sweep, Sweeper
 from scepkit.server.directory import data_directory
+from scepkit.server.endpoints import assembly
 from scepkit.server.settings import EndpointSettings
 from scepkit.store import Assent, Status, Store
 from waiting import PATIENCE, wait_until

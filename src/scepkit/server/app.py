@@ -24,7 +24,7 @@ from scepkit.server.directory.data_directory import Home, utc_now
 from scepkit.server.directory.database import open_store
 from scepkit.server.doors.jamf import JamfFront
 from scepkit.server.doors.ndes import NDESFront
-from scepkit.server.endpoints import Endpoints
+from scepkit.server.endpoints.served import Endpoints
 from scepkit.server.http.exchange import Answerer, Exchange, not_allowed, not_found, refusal
 from scepkit.server.http.serving import HTTPServer, stopped_by_signals
 from scepkit.server.http.tally import Tally

@@ -13,14 +13,14 @@ from datetime import timedelta
 
 from scepkit.enrolment.third_parties import ThirdParties
 from scepkit.errors import ScepError, SettingsError, UsageError
-from scepkit.server.assembly import assemble
 from scepkit.server.background.audit import AuditJoining
 from scepkit.server.background.crl_signing import CRLs
 from scepkit.server.background.housekeeping import Sweeper
 from scepkit.server.directory import ca_loading
 from scepkit.server.directory.ca_loading import LoadedCA
 from scepkit.server.directory.data_directory import Home, utc_now
-from scepkit.server.endpoints import Endpoints, ServedEndpoint
+from scepkit.server.endpoints.assembly import assemble
+from scepkit.server.endpoints.served import Endpoints, ServedEndpoint
 from scepkit.server.http.bounds import Bounds
 from scepkit.server.http.connections import Connections
 from scepkit.server.http.tally import Tally

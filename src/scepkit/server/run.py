@@ -20,10 +20,10 @@ from cryptography import x509
 from scepkit.errors import SettingsError
 from scepkit.keys import pem
 from scepkit.server import log
-from scepkit.server.assembly import assemble
 from scepkit.server.background.audit import new_cas_of
 from scepkit.server.directory.data_directory import Home, utc_now, with_keys, with_new_cas
 from scepkit.server.directory.database import open_store
+from scepkit.server.endpoints.assembly import assemble
 from scepkit.server.notifications.channels import channels_of
 from scepkit.server.processes import supervision
 from scepkit.server.processes.child_process import in_child

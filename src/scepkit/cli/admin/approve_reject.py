@@ -70,8 +70,8 @@ def approve(
     numbers = _numbers(ids)
     with keys_opened(directory) as (home, store):
         from scepkit.ca.profiles.cut import cut_from
-        from scepkit.server.assembly import approval_of
         from scepkit.server.directory.data_directory import utc_now
+        from scepkit.server.endpoints.assembly import approval_of
 
         def decide(number: int) -> None:
             row = _row(store, number)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from scepkit.server.endpoint_description import EndpointDescription
+    from scepkit.server.endpoints.description import EndpointDescription
 
 
 @dataclass(frozen=True, slots=True)

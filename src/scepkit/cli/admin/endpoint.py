@@ -20,7 +20,7 @@ from scepkit.cli.help import Command, Group, examples
 if TYPE_CHECKING:
     from cryptography import x509
 
-    from scepkit.server.endpoint_description import EndpointDescription
+    from scepkit.server.endpoints.description import EndpointDescription
 
 _COLUMNS = ("name", "ca", "challenge", "approval", "profile", "url")
 _CHALLENGES = {
@@ -69,7 +69,7 @@ def list_(
     """List the endpoints: URL, CA, and what each asks of a device."""
     with records_opened(directory) as (home, _):
         settings = home.settings
-    from scepkit.server.endpoint_description import description
+    from scepkit.server.endpoints.description import description
 
     found = [description(settings, name) for name in settings.endpoint]
     rows = [
@@ -103,7 +103,7 @@ def show(
         settings = home.settings
     from scepkit.cli.admin.device_commands import device_commands
     from scepkit.keys.pem import sha256_fingerprint
-    from scepkit.server.endpoint_description import description
+    from scepkit.server.endpoints.description import description
 
     found = description(settings, name)
     commands = (

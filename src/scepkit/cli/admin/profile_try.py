@@ -209,7 +209,7 @@ def _tried(
 ) -> Trial:
     from scepkit.operations import profile_trial
     from scepkit.server.directory.data_directory import endpoint_settings, utc_now
-    from scepkit.server.rehearsal import rehearsal
+    from scepkit.server.endpoints.rehearsal import rehearsal
 
     now = utc_now()
     allowed = endpoint_settings(home.settings, endpoint).legacy

@@ -16,7 +16,7 @@ from scepkit.errors import UsageError
 
 if TYPE_CHECKING:
     from scepkit.operations.configuration.enrolment import DeviceEnrolment
-    from scepkit.server.endpoint_description import EndpointDescription
+    from scepkit.server.endpoints.description import EndpointDescription
 
 _PROFILE = "Profile"
 _HIDDEN_ROOT = "the root, and the device may compare CAFingerprint with that"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cryptography.x509 import ObjectIdentifier
 
     from scepkit.operations.configuration.enrolment import DeviceEnrolment
-    from scepkit.server.endpoint_description import EndpointDescription
+    from scepkit.server.endpoints.description import EndpointDescription
 
 _NODES = "Nodes"
 _HIDDEN_ROOT = "the root, which Windows compares with CAThumbprint"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scepkit.enrolment.challenges.orders import MintedChallenge
     from scepkit.operations.configuration.enrolment import DeviceEnrolment
     from scepkit.server.directory.data_directory import Home
-    from scepkit.server.endpoint_description import EndpointDescription
+    from scepkit.server.endpoints.description import EndpointDescription
     from scepkit.store import Store
 
 _MODE = 0o600
@@ -93,7 +93,7 @@ def write(
     lifetime = read_duration(wanted.expires)
     with records_opened(directory) as (home, store):
         from scepkit.operations.configuration.enrolment import read_names, read_subject
-        from scepkit.server.endpoint_description import description, device_enrolment
+        from scepkit.server.endpoints.description import description, device_enrolment
 
         endpoint = description(home.settings, wanted.endpoint)
         kind = wanted.challenge or _usual_kind(endpoint.settings.challenge_kinds)

@@ -11,7 +11,7 @@ from threading import Event, Thread
 import structlog
 
 from scepkit.errors import ScepError
-from scepkit.server.endpoints import Endpoints
+from scepkit.server.endpoints.served import Endpoints
 
 # How often it looks, and what it looks for: what is too old before two more looks.
 LOOK_SECONDS = 15.0

@@ -18,7 +18,7 @@ from scepkit.errors import BoundReached, HTTPRefused
 from scepkit.protocol.scep.http import HTTPResponse
 from scepkit.server.directory.data_directory import utc_now
 from scepkit.server.doors.wrong_passwords import PER_MINUTE, too_many_wrong
-from scepkit.server.endpoints import Endpoints, ServedEndpoint
+from scepkit.server.endpoints.served import Endpoints, ServedEndpoint
 from scepkit.server.http.bounds import BoundAlarms
 from scepkit.server.http.exchange import Exchange, Head, not_found
 from scepkit.server.web import metrics

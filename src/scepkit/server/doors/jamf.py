@@ -16,7 +16,7 @@ from scepkit.server.doors import jamf_event
 from scepkit.server.doors.front import DoorFront, Unauthorized, credential_of
 from scepkit.server.doors.jamf_event import ChallengeEvent
 from scepkit.server.doors.opened import JamfDoor
-from scepkit.server.endpoints import ServedEndpoint
+from scepkit.server.endpoints.served import ServedEndpoint
 from scepkit.server.http.exchange import NO_STORE, Exchange, not_allowed
 from scepkit.store import Door
 

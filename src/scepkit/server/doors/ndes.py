@@ -19,7 +19,7 @@ from scepkit.server.doors import ndes_page
 from scepkit.server.doors.front import DoorFront, Unauthorized, credential_of
 from scepkit.server.doors.opened import NDESDoor
 from scepkit.server.doors.wrong_passwords import RightPasswords
-from scepkit.server.endpoints import Endpoints, ServedEndpoint
+from scepkit.server.endpoints.served import Endpoints, ServedEndpoint
 from scepkit.server.http.exchange import NO_STORE, Exchange, not_allowed
 from scepkit.server.web.executors import Executor
 from scepkit.server.web.worker_pool import ConcurrencyLimit, WorkerPool

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
-from scepkit.server.endpoints import ServedEndpoint
+from scepkit.server.endpoints.served import ServedEndpoint
 from scepkit.server.notifications.channels import Channel
 from scepkit.server.webhooks.referee import Webhook
 from scepkit.store import Event, EventType, Store

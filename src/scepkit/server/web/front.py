@@ -18,7 +18,7 @@ import structlog
 
 from scepkit.errors import HTTPRefused, Local, Malformed
 from scepkit.protocol.scep.http import HTTPResponse
-from scepkit.server.endpoints import Endpoints
+from scepkit.server.endpoints.served import Endpoints
 from scepkit.server.http.exchange import ClientGone, Exchange, refusal
 from scepkit.server.web import metrics
 from scepkit.server.web.executors import Executor

@@ -13,7 +13,7 @@ from scepkit.errors import HTTPRefused
 from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.scep.http import HTTPResponse
 from scepkit.protocol.scep.renewal_info import MEDIA_TYPE, PATH
-from scepkit.server.endpoints import Endpoints
+from scepkit.server.endpoints.served import Endpoints
 from scepkit.server.http.exchange import Exchange, not_allowed, not_found
 from scepkit.server.web import metrics
 from scepkit.server.web.executors import Executor

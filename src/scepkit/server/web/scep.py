@@ -28,7 +28,7 @@ from scepkit.protocol.scep import http, pkimessage
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse, Operation, SCEPRequest
 from scepkit.protocol.scep.messages import Failure
 from scepkit.protocol.scep.notice import HEADER
-from scepkit.server.endpoints import Endpoints, ServedEndpoint
+from scepkit.server.endpoints.served import Endpoints, ServedEndpoint
 from scepkit.server.http.bounds import BoundAlarms
 from scepkit.server.http.exchange import NO_STORE, Exchange
 from scepkit.server.settings import DEFAULT, Settings

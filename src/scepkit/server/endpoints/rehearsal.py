@@ -21,10 +21,10 @@ from scepkit.keys.pem import generate, kind, read_certificate
 from scepkit.operations import ca_listing
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms.enveloped import Credential
-from scepkit.server.assembly import rules_of
 from scepkit.server.directory import endpoint_files
 from scepkit.server.directory.data_directory import endpoint_settings, utc_now
 from scepkit.server.directory.endpoint_files import BlocklistFiles
+from scepkit.server.endpoints.assembly import rules_of
 from scepkit.server.settings.public_urls import locations
 
 if TYPE_CHECKING:

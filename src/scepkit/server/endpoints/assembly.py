@@ -33,13 +33,13 @@ from scepkit.protocol import chain, cmp
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms.enveloped import Credential
 from scepkit.protocol.scep.responder import Responder
-from scepkit.server import authorization
 from scepkit.server.directory import endpoint_files
 from scepkit.server.directory.ca_loading import LoadedCA
 from scepkit.server.directory.data_directory import Home, endpoint_settings, utc_now
 from scepkit.server.directory.endpoint_files import BlocklistFiles, EndpointFiles
 from scepkit.server.doors.opened import jamf_of, ndes_of
-from scepkit.server.endpoints import ServedEndpoint, recipient_id
+from scepkit.server.endpoints import authorization
+from scepkit.server.endpoints.served import ServedEndpoint, recipient_id
 from scepkit.server.intune.connections import Connections
 from scepkit.server.settings import Settings
 from scepkit.server.settings.authorization import challenge_rules
