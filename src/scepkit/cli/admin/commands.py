@@ -12,7 +12,6 @@ from scepkit.cli.admin import (
     ca,
     certificates,
     challenge,
-    crl,
     devices,
     endpoint,
     intune,
@@ -24,11 +23,11 @@ from scepkit.cli.admin import (
     purge,
     reload,
     renew_early,
-    revoke,
     rollover,
     show,
     token,
 )
+from scepkit.cli.admin.revocation import crl, revoke
 from scepkit.cli.help import Group
 
 # As an operator meets them. Typer would put those with commands of their own last.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scepkit.cli import options, table, terminal
-from scepkit.cli.admin.revoke import Yes
+from scepkit.cli.admin.revocation.revoke import Yes
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
     CAOption,

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from scepkit.cli import terminal
-from scepkit.cli.admin import revocation_report as report
+from scepkit.cli.admin.revocation import report
 from scepkit.cli.admin.server_directory import who
 from scepkit.cli.describe import timestamp
 from scepkit.errors import UsageError

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scepkit.cli import terminal
-from scepkit.cli.admin import input_file, revoke_later
-from scepkit.cli.admin import revocation_report as report
-from scepkit.cli.admin.crl import sign_outdated
+from scepkit.cli.admin import input_file
+from scepkit.cli.admin.revocation import later, report
+from scepkit.cli.admin.revocation.crl import sign_outdated
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
     DirectoryOption,
@@ -161,14 +161,14 @@ def revoke(
     With --subject, --and-renewals or --batch the command lists the certificates and asks first.
     """
     why, since = reason.reason, _since(invalidity_date)
-    delay = revoke_later.check(why, after=after, cancel=cancel, invalidity_date=invalidity_date)
+    delay = later.check(why, after=after, cancel=cancel, invalidity_date=invalidity_date)
     with records_opened(directory) as (home, store):
         selection = _select(home, store, serials or [], subject, file, batch, renewals=and_renewals)
         if cancel:
-            revoke_later.cancel(store, selection, note=note, as_json=json)
+            later.cancel(store, selection, note=note, as_json=json)
             return
         if delay is not None:
-            revoke_later.plan(
+            later.plan(
                 *(store, selection, why, delay),
                 note=note,
                 dry_run=dry_run,
