@@ -9,6 +9,7 @@ import typer
 
 from scepkit.cli import options, terminal
 from scepkit.cli.admin import input_file
+from scepkit.cli.admin.profile.listing import known
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
     DirectoryOption,
@@ -128,7 +129,6 @@ def _endpoint(settings: Settings, name: str, given: str | None) -> str:
     Raises:
         UsageError: there is no such profile.
     """
-    from scepkit.cli.admin.profile import known
     from scepkit.server.settings import DEFAULT
 
     known(settings, name)

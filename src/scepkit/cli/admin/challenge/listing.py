@@ -1,4 +1,4 @@
-"""`scep admin challenge`: one-time challenges for devices, and a secret for all of them."""
+"""`scep admin challenge list`: the one-time challenges, and how many can still be used."""
 
 from __future__ import annotations
 
@@ -9,20 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scepkit.cli import table, terminal
-from scepkit.cli.admin import challenge_new, challenge_seal, challenge_void
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
     DirectoryOption,
     EndpointOption,
     JsonLinesOption,
-    JsonOption,
     LimitOption,
     SubjectTextOption,
     records_opened,
 )
 from scepkit.cli.describe import timestamp
-from scepkit.cli.help import Command, Group, examples
-from scepkit.enrolment.challenges import static
+from scepkit.cli.help import Command, examples
 from scepkit.protocol.certificate import show_serial
 
 if TYPE_CHECKING:
@@ -31,79 +28,21 @@ if TYPE_CHECKING:
     from scepkit.server.settings import Settings
     from scepkit.store import Challenge, PendingChallenges
 
-group = typer.Typer(
-    name="challenge",
-    cls=Group,
-    help="Challenges for devices, and a secret for all of them.",
-    epilog=examples(
-        "scep admin challenge new",
-        "scep admin challenge list --unspent",
-        "scep admin challenge void 17",
-        "scep admin challenge secret",
-    ),
-    no_args_is_help=True,
-)
-
 _LIST = examples(
     "scep admin challenge list --unspent",
     "scep admin challenge list --label order-17 --json",
 )
-_SECRET = examples("scep admin challenge secret", "scep admin challenge secret --bits 128")
-# As many as a one-time challenge has.
-_BITS = 160
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file, and of those beside it."""
-    challenge_new.register(group)
-    group.command("list", cls=Command, short_help="List one-time challenges.", epilog=_LIST)(
-        listing
-    )
-    challenge_void.register(group)
-    group.command("secret", cls=Command, epilog=_SECRET)(secret)
-    challenge_seal.register(group)
-    app.add_typer(group)
-
-
-def secret(
-    *,
-    bits: Annotated[
-        int,
-        typer.Option(
-            min=static.LEAST_BITS,
-            max=static.MOST_BITS,
-            metavar="N",
-            help="Number of random bits.",
-        ),
-    ] = _BITS,
-    as_json: JsonOption = False,
-) -> None:
-    """Make a static challenge, and print it.
-
-    A static challenge is one secret for all devices of an endpoint. The command does not store it:
-    put it into the endpoint's challenge_file, and set challenge = "static". It has only letters and
-    digits that do not look alike.
-    """
-    made = static.new(bits)
-    if as_json:
-        terminal.json_data({"secret": made, "bits": bits})
-    else:
-        terminal.data(made)
-    if terminal.shows_data():
-        terminal.say(
-            'not stored: write it into a file, and set in scep.toml: challenge = "static", '
-            'challenge_file = "FILE"'
-        )
-        terminal.say(
-            "FILE is relative to the server's directory, belongs to the server's user, and has "
-            "mode 0600; scep admin challenge seal FILE encrypts it there"
-        )
-
-
 _COLUMNS = (
     *("id", "endpoint", "subject", "sans", "label", "made", "expires", "state", "used", "door"),
     "data",
 )
+
+
+def register(group: typer.Typer) -> None:
+    """Add the command of this file."""
+    group.command("list", cls=Command, short_help="List one-time challenges.", epilog=_LIST)(
+        listing
+    )
 
 
 def listing(
