@@ -1,4 +1,18 @@
-"""The server: its processes, its settings, and what it answers over HTTP."""
+"""The server: its processes, its settings, and what it answers over HTTP.
+
+processes       the supervisor, and the workers, committer and others that it has started
+directory       its files: CAs, secrets, passphrases, the database; the first start makes them
+settings        `scep.toml`; `reloading` reads it again, `in_force` has what is in force
+endpoints       each put together of settings, CAs and the database
+http            octets, connections and bounds
+web             what is answered to devices: SCEP, CMP, OCSP, CRLs, health, metrics
+doors           pages where others ask for challenges; `api` is the one for programs
+webhooks        services that are asked; `intune` is one
+notifications   who is told of what happens
+background      what is done without a request
+
+`run` begins all of it, and `app` is one process of those that answer.
+"""
 
 from __future__ import annotations
 

@@ -9,12 +9,10 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.ca import checks
 from scepkit.ca.directory.material import Material, RACredential, load_responders
-from scepkit.ca.directory.paths import RA_CERTIFICATE, RA_KEY
 from scepkit.ca.extensions import Locations
 from scepkit.ca.profiles import issuable
 from scepkit.ca.profiles.profile import Profile
@@ -39,10 +37,15 @@ from scepkit.server.directory.data_directory import Home, endpoint_settings, utc
 from scepkit.server.directory.endpoint_files import BlocklistFiles, EndpointFiles
 from scepkit.server.doors.opened import jamf_of, ndes_of
 from scepkit.server.endpoints import authorization
+from scepkit.server.endpoints.checks import (
+    check_chain,
+    check_decryption,
+    check_entitling,
+    issuing,
+)
 from scepkit.server.endpoints.served import ServedEndpoint, recipient_id
 from scepkit.server.intune.connections import Connections
 from scepkit.server.settings import Settings
-from scepkit.server.settings.authorization import challenge_rules
 from scepkit.server.settings.endpoint import EndpointSettings
 from scepkit.server.settings.profiles.format import ProfileSettings
 from scepkit.server.settings.profiles.sections import RenewalSettings
@@ -125,9 +128,9 @@ def _serve(
     settings = home.settings.endpoint[name]
     files = (home.files or {}).get(name, EndpointFiles())
     ca = home.authority_of(name)
-    _check_decryption(name, settings, ca)
+    check_decryption(name, settings, ca)
     if "intune" in settings.kinds:
-        _check_chain(name, ca)
+        check_chain(name, ca)
     profile = home.settings.profile_of(name)
     credentials = [_credential(one) for one in _recipients(ca.material)]
     responder = _responder(settings, _credential(ca.material.ra), credentials, now)
@@ -217,101 +220,16 @@ def _consultation(
     return Consultation(parties, issuers, store, rules, profile, now)
 
 
-def _check_decryption(name: str, settings: EndpointSettings, ca: LoadedCA) -> None:
-    """Refuse a CA that no device could send a request to.
-
-    A key that is not RSA decrypts nothing, so requests come encrypted with the challengePassword,
-    and only one secret for all says which that is before they are open (RFC 8894 section 3.1).
-
-    Raises:
-        SettingsError: that is so, and the challenge is another one for each device.
-    """
-    is_rsa = all(isinstance(one.ra.private_key, rsa.RSAPrivateKey) for one in _issuing(ca.material))
-    judged = challenge_rules(settings.rules)
-    if is_rsa or (settings.challenge_kinds == ("static",) and len(judged[0].files) == 1):
-        return
-    raise SettingsError(
-        f"endpoint {name!r}: the CA {ca.name!r} has no RSA key to decrypt requests with, which "
-        f'does not go with challenge = "{_asked(settings)}"',
-        hint=f"restore {RA_CERTIFICATE} and {RA_KEY} beside the CA; or, if it never had an RA, set "
-        f'challenge = "static" and challenge_file in [endpoint.{name}]',
-    )
-
-
-def _check_chain(name: str, ca: LoadedCA) -> None:
-    """Refuse an RA that does not chain to its CA: Intune's devices would not trust it.
-
-    Raises:
-        SettingsError: it does not.
-    """
-    for one in _issuing(ca.material):
-        own, ra = Certificate.of(one.ca.certificate), Certificate.of(one.ra.certificate)
-        if own.der != ra.der and not chain.issued(own, ra):
-            raise SettingsError(
-                f"endpoint {name!r}: the RA of the CA {ca.name!r} is not certified by that CA, "
-                "and devices of Intune refuse such an RA",
-                hint=f"move {RA_CERTIFICATE} and {RA_KEY} away; scep admin ca ra {ca.name} then "
-                "makes one that is",
-            )
-
-
-def check_entitling(
-    name: str,
-    settings: EndpointSettings,
-    profile: ProfileSettings,
-    compiled: Profile,
-    *,
-    has_service: bool,
-) -> None:
-    """Refuse a profile that needs more than what entitles a request at an endpoint can say.
-
-    Args:
-        name: the endpoint's.
-        settings: its settings.
-        profile: its profile.
-        compiled: the same, as certificates are made by it.
-        has_service: whether a service is asked about requests, and may answer.
-
-    Raises:
-        SettingsError: no certificate would be replaced or made, or anybody could take anybody's.
-    """
-    asks = has_service or settings.kinds in (("webhook",), ("certificate", "webhook"))
-    if compiled.needs_service and not asks:
-        raise SettingsError(
-            f"endpoint {name!r}: a template of the profile {settings.profile!r} needs the answer "
-            "of a service, and none is asked here",
-            hint="use challenge.data, or another profile",
-        )
-    judged = frozenset(settings.challenge_kinds)
-    # What binds no request to a subject would let anybody take anybody's place.
-    names_subjects = bool(judged) and judged <= {"one-time", "webhook", "intune"}
-    if profile.same_subject == "replace" and not names_subjects and not has_service:
-        raise SettingsError(
-            f'endpoint {name!r}: same_subject = "replace" of the profile {settings.profile!r} '
-            f'does not go with challenge = "{_asked(settings)}", which is bound to no subject',
-            hint='challenge = "one-time", or same_subject = "refuse"',
-        )
-
-
-def _asked(settings: EndpointSettings) -> str:
-    return ", ".join(settings.challenge_kinds) or "none"
-
-
-def _issuing(material: Material) -> list[Material]:
-    """Return the generations of a CA that issue certificates: the current one, and the next."""
-    return [material] if material.next is None else [material, material.next]
-
-
 def _issuers(material: Material, places: Locations | None) -> Issuers:
     return Issuers(
-        [IssuingCA(one.ca.at(places), (_credential(one.ra),)) for one in _issuing(material)],
+        [IssuingCA(one.ca.at(places), (_credential(one.ra),)) for one in issuing(material)],
         previous=material.previous,
     )
 
 
 def _recipients(material: Material) -> list[RACredential]:
     """Return all keys that a request may be encrypted to, the current one first."""
-    return [*(one.ra for one in _issuing(material)), *material.retired]
+    return [*(one.ra for one in issuing(material)), *material.retired]
 
 
 def _credential(ra: RACredential) -> Credential:

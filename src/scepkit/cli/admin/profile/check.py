@@ -116,7 +116,7 @@ def _of_profiles(settings: Settings) -> Iterator[_Fault]:
 def _of_endpoint(settings: Settings, endpoint: str) -> Iterator[_Fault]:
     from scepkit.ca.profiles import issuable
     from scepkit.server.directory.data_directory import utc_now
-    from scepkit.server.endpoints.assembly import check_entitling
+    from scepkit.server.endpoints.checks import check_entitling
     from scepkit.server.endpoints.rehearsal import stand_in
 
     own = settings.endpoint[endpoint]
