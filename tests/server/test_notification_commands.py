@@ -85,10 +85,14 @@ def test_dead_letters_are_listed_shown_tried_again_and_dropped(told):
     assert scep_here("admin", "outbox", "retry", "--dir", path).returncode == 2
     done = scep_here("admin", "outbox", "retry", first, "--reason", "is up", "--dir", path)
     assert "1 event will be tried again" in done.stderr + done.stdout
+    done = scep_here("admin", "outbox", "retry", first, "--json", "--dir", path)
+    assert json.loads(done.stdout) == {"retried": 1}
     refused = scep_here("admin", "outbox", "drop", "--all", "--dir", path)
     assert refused.returncode != 0
+    done = scep_here("admin", "outbox", "drop", second, "--json", "--dir", path)
+    assert json.loads(done.stdout) == {"dropped": 1}
     done = scep_here("admin", "outbox", "drop", "--all", "--yes", "--dir", path)
-    assert "dropped 2 events" in done.stderr + done.stdout
+    assert "dropped 1 event" in done.stderr + done.stdout
     (left,) = lines(scep_here("admin", "outbox", "list", "--json", "--dir", path))
     assert (left["id"], left["state"]) == (first, "waiting")
     audit = scep_here("admin", "audit", "list", "--json", "--dir", path).stdout

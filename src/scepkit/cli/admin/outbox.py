@@ -139,6 +139,7 @@ def retry(
     every: AllOption = False,
     notification: NotificationOption = None,
     reason: ReasonOption = "",
+    as_json: JsonOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
     """Try to deliver events again: at once, and from then on for give_up_hours.
@@ -152,6 +153,8 @@ def retry(
         found = chosen(store, ids or [], every=every, notification=notification)
         rows = [one.id for one in found]
         count = store.retry(rows, by=who(), now=utc_now(), reason=reason)
+    if as_json:
+        terminal.json_data({"retried": count})
     terminal.say(f"{_events(count)} will be tried again")
 
 
@@ -162,6 +165,7 @@ def drop(
     notification: NotificationOption = None,
     reason: ReasonOption = "",
     yes: YesOption = False,
+    as_json: JsonOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
     """Delete events undelivered: nobody is told of them any more. For several it asks first."""
@@ -179,6 +183,8 @@ def drop(
         )
         rows = [one.id for one in found]
         count = store.drop(rows, by=who(), now=utc_now(), reason=reason)
+    if as_json:
+        terminal.json_data({"dropped": count})
     terminal.say(f"dropped {_events(count)}")
 
 
