@@ -10,83 +10,39 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import typer
 
 from scepkit.cli import main
+from scepkit.cli.app import app
 
 PAGE = Path(__file__).parent / "reference" / "commands.md"
-COMMANDS = (
-    ("enroll",),
-    ("renew",),
-    ("status",),
-    ("revoke",),
-    ("agent", "run"),
-    ("agent", "install"),
-    ("get", "caps"),
-    ("get", "ca"),
-    ("get", "next-ca"),
-    ("get", "cert"),
-    ("get", "crl"),
-    ("fleet", "enroll"),
-    ("fleet", "status"),
-    ("serve",),
-    ("mobileconfig",),
-    ("windows-csp",),
-    ("admin", "challenge", "new"),
-    ("admin", "challenge", "list"),
-    ("admin", "challenge", "void"),
-    ("admin", "challenge", "secret"),
-    ("admin", "challenge", "seal"),
-    ("admin", "devices", "import"),
-    ("admin", "devices", "list"),
-    ("admin", "devices", "remove"),
-    ("admin", "token", "create"),
-    ("admin", "token", "list"),
-    ("admin", "token", "void"),
-    ("admin", "list"),
-    ("admin", "show"),
-    ("admin", "approve"),
-    ("admin", "reject"),
-    ("admin", "revoke"),
-    ("admin", "release"),
-    ("admin", "renew-early"),
-    ("admin", "renew-early", "list"),
-    ("admin", "renew-early", "cancel"),
-    ("admin", "ndes-account", "add"),
-    ("admin", "ndes-account", "list"),
-    ("admin", "ndes-account", "remove"),
-    ("admin", "profile", "list"),
-    ("admin", "profile", "show"),
-    ("admin", "profile", "check"),
-    ("admin", "profile", "try"),
-    ("admin", "endpoint", "list"),
-    ("admin", "endpoint", "show"),
-    ("admin", "intune", "test"),
-    ("admin", "ca", "list"),
-    ("admin", "ca", "show"),
-    ("admin", "ca", "export"),
-    ("admin", "ca", "request"),
-    ("admin", "ca", "install"),
-    ("admin", "ca", "import"),
-    ("admin", "ca", "ra"),
-    ("admin", "ca", "protect"),
-    ("admin", "certificates", "import"),
-    ("admin", "crl"),
-    ("admin", "rollover", "prepare"),
-    ("admin", "rollover", "activate"),
-    ("admin", "rollover", "cancel"),
-    ("admin", "rollover", "status"),
-    ("admin", "reload"),
-    ("admin", "purge"),
-    ("admin", "audit", "list"),
-    ("admin", "audit", "export"),
-    ("admin", "audit", "verify"),
-)
+
+
+def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the words of each command, in the order of --help; of a group that is none itself not.
+
+    Args:
+        command: `scep`, or one below it.
+        words: its own.
+    """
+    inner = getattr(command, "commands", {})
+    if not inner or command.invoke_without_command:
+        yield words
+    for name, one in inner.items():
+        if not one.hidden:
+            yield from commands(one, (*words, name))
+
+
+COMMANDS = tuple(commands(typer.main.get_command(app)))
 HEAD = """\
 # Commands
 
 Data goes to stdout, everything else to stderr.
-Exit status: 0 done, 1 refused or failed, 2 wrong usage or something on this machine, 3 pending.
+Exit status: 0 done, 1 refused or failed, 2 wrong usage or something on this machine, 3 pending, 130 interrupted by Ctrl-C.
 `SCEP_DEBUG=1` shows where an internal error came from.
 
 With `--json` stdout holds JSON, or nothing where the command fails.

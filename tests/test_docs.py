@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
+from scepkit.cli.app import app
 from scepkit.server.settings import TEMPLATE, EndpointSettings, Settings
 from scepkit.server.settings.ca import CASettings
 
@@ -38,6 +40,23 @@ def test_each_setting_has_one_line_in_its_docstring(kind):
 
 def test_the_commands_page_is_what_the_commands_say():
     subprocess.run([sys.executable, ROOT / "docs/commands.py", "--check"], check=True)
+
+
+def test_the_commands_page_has_every_command():
+    """`scep admin outbox` and `scep admin notification` were once left out."""
+    text = (ROOT / "docs/reference/commands.md").read_text("utf-8")
+    for words in _commands(typer.main.get_command(app)):
+        assert f"\n## scep {words}\n" in text, words
+
+
+def _commands(group, above=""):
+    for name, one in group.commands.items():
+        if one.hidden:
+            continue
+        if hasattr(one, "commands"):
+            yield from _commands(one, f"{above}{name} ")
+        else:
+            yield above + name
 
 
 def test_the_reference_of_the_library_is_what_the_docstrings_say():
