@@ -24,6 +24,7 @@ from scepkit.errors import UsageError
 from scepkit.protocol.duration import read_duration
 
 if TYPE_CHECKING:
+    from scepkit.client.folder import Folder
     from scepkit.client.renewer import NotDue, Outcome, RenewalOptions
 
 _EPILOG = """
@@ -236,10 +237,7 @@ def _report(outcome: Outcome, *, as_json: bool) -> None:
     if isinstance(outcome, NotDue):
         _report_not_due(outcome, as_json=as_json)
     elif isinstance(outcome, WaitsAhead):
-        terminal.say(
-            f"{outcome.folder.path} already has a certificate of the next CA, which is not in "
-            "force yet"
-        )
+        _report_ahead(outcome.folder, as_json=as_json)
     else:
         events.report_issued(
             outcome.issued,
@@ -250,6 +248,19 @@ def _report(outcome: Outcome, *, as_json: bool) -> None:
         )
         if outcome.is_ahead:
             terminal.say("It is installed by scep renew once the next CA is in force.")
+
+
+def _report_ahead(folder: Folder, *, as_json: bool) -> None:
+    """Say that there is a certificate of the next CA already."""
+    from scepkit.cli import describe
+
+    certificate = folder.certificate()
+    if as_json and certificate is not None:
+        about = describe.summary(certificate)
+        terminal.json_data({"renewed": False, "ahead": str(folder.path), **about})
+    terminal.say(
+        f"{folder.path} already has a certificate of the next CA, which is not in force yet"
+    )
 
 
 def _report_not_due(outcome: NotDue, *, as_json: bool) -> None:
