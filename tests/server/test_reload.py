@@ -25,6 +25,15 @@ from waiting import wait_until
 BASE = 'log = "json"\nmetrics = "127.0.0.1:{metrics}"\n'
 VPN = '[endpoint.vpn]\nlegacy = ["sha1"]\n'
 SHARED = '[endpoint.shared]\nchallenge = "static"\nchallenge_file = "shared.txt"\n'
+INTUNE = """
+[intune.corp]
+tenant = "contoso.example"
+client_id = "11111111-2222-3333-4444-555555555555"
+secret_file = "corp.secret"
+[[endpoint.laptops.authorization]]
+kind = "intune"
+registration = "corp"
+"""
 BAD = "[endpoint.default]\n\nvalidity_days = 0\n"
 SECRETS = ("a first secret of all devices", "and the second one of them all")
 # More than two workers need to be asked, whichever of them takes a connection.
@@ -236,6 +245,18 @@ def test_a_changed_challenge_file(running):
     assert enrols(running, SECRETS[1], "/scep/shared", "c")
     assert not enrols(running, SECRETS[0], "/scep/shared", "d")
     assert not any(one in running.server.log for one in SECRETS)
+
+
+def test_a_client_secret_for_intune(running):
+    """Whoever exchanges it hears that the server has the new one."""
+    secret = running.server.directory / "corp.secret"
+    secret.touch(0o600)
+    secret.write_text("the first~secret")
+    running.take_over(INTUNE)
+    assert "changed: nothing" in running.take_over(INTUNE)
+    secret.write_text("the second~secret")
+    assert "changed: endpoint.laptops.authorization (files)" in running.take_over(INTUNE)
+    assert "~secret" not in running.server.log
 
 
 def test_a_blocklist(running):

@@ -210,7 +210,7 @@ def _values(home: Home, name: str) -> Mapping[str, Any]:
     files = (home.files or {})[name]
     return values | {
         "challenge_file": dict(files.challenges),
-        "authorization (files)": dict(files.secrets),
+        "authorization (files)": (dict(files.secrets), files.intune),
         "renewal_anchors": files.anchors,
         "key.blocklist": files.blocked,
     }
