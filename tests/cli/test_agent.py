@@ -169,6 +169,20 @@ def test_a_ca_that_was_lost_is_named_anew(usual, scep):
     assert scep("agent", "--once", "root")[0] == DONE
 
 
+def test_how_far_down_it_looks(scep):
+    """As the help and the page say: what is deeper is named by a list, or by a root of its own."""
+    deep = Path("root/1/2/3/4/5/6/7")
+    for path in (deep / "8", deep / "8/9"):
+        path.mkdir(parents=True)
+    (deep / "8/9/cert.pem").touch()
+    assert list(places.below(Path("root"), print)) == []
+    (deep / "8/cert.pem").touch()
+    assert list(places.below(Path("root"), print)) == [deep / "8"]
+    for command in (["status"], ["renew"], ["agent", "run"], ["agent", "install"]):
+        _, out, _ = scep(*command, "--help")
+        assert "up to eight levels down" in " ".join(out.split()), command
+
+
 def test_named_directories_and_a_list(usual, scep, tmp_path):
     Path("list").write_text("# two\nroot/a\n\nroot/a  # again\n" + str(tmp_path / "root/b"))
     assert scep("agent", "--once", "--list", "list")[2] == "2 directories: 2 valid\n"

@@ -15,8 +15,8 @@ Roots = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="ROOT",
-        help="Directory with directories made by scep enroll --out, at any depth, or one of "
-        "these. Default: SCEP_AGENT_ROOT, or /etc/scep.",
+        help="Directory with directories made by scep enroll --out, up to eight levels down, or "
+        "one of these. Default: SCEP_AGENT_ROOT, or /etc/scep.",
         show_default=False,
     ),
 ]

@@ -45,8 +45,8 @@ _Directory = Annotated[
     Path | None,
     typer.Argument(
         metavar="DIR",
-        help="Directory made by scep enroll --out; with --all one with many of these at any "
-        "depth, SCEP_AGENT_ROOT or /etc/scep unless given.",
+        help="Directory made by scep enroll --out; with --all one with many of these up to eight "
+        "levels down, SCEP_AGENT_ROOT or /etc/scep unless given.",
         show_default=False,
     ),
 ]
