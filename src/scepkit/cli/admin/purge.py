@@ -50,7 +50,8 @@ def purge(
 ) -> None:
     """Delete old records: of answered and refused requests, challenges and certificates.
 
-    Challenges go when they are used or have expired, certificates when they have expired.
+    A challenge goes when it has expired unused; one that was used goes with its certificate and
+    the renewals of that. A certificate goes when it has expired and cannot be renewed any more.
 
     Waiting requests past their time are marked as expired. A running server does both by itself, so
     the command does not ask first; --dry-run shows the numbers.

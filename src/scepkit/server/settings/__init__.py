@@ -90,7 +90,7 @@ class Settings(BaseSettings):
         log: the form of the log on stderr.
         database: an SQLAlchemy URL; empty for SQLite in the directory.
         database_seconds: the longest wait for a database lock of another program.
-        retention_days: the time for which answered requests, spent challenges and expired
+        retention_days: the time for which answered requests, expired challenges and expired
             certificates are kept.
         audit: whether what is done is written into the audit record.
         crl_hours: the validity of a CRL.

@@ -51,7 +51,8 @@ log = "auto"
 # database_seconds = 5
 
 # Days that answered requests, expired challenges and expired certificates are kept; a certificate
-# stays at least as long as it can be renewed, and a spent challenge as long as its certificate.
+# stays at least as long as it can be renewed, and a spent challenge as long as its certificate or
+# a renewal of that.
 # retention_days = 90
 # Write what is issued, revoked and decided, and what operators do, into the audit record (scep
 # admin audit). It is never deleted.

@@ -66,9 +66,9 @@ def listing(
     expired or void; one that is good for several certificates is spent with the last of them. Its
     door is the way by which it was asked for. Of its data the table has the names, and --json the
     values. The list cannot show the secrets, since they are not stored. A challenge that was used
-    is kept as long as a certificate of it, any other until retention_days after it expired. With
-    --unspent the command also says how many challenges there are of each endpoint and door, and
-    how many there may be (max_pending).
+    is kept as long as a certificate of it or a renewal of that, any other until retention_days
+    after it expired. With --unspent the command also says how many challenges there are of each
+    endpoint and door, and how many there may be (max_pending).
     """
     with records_opened(directory) as (home, store):
         from scepkit.server.directory.data_directory import endpoint_settings, utc_now
