@@ -9,7 +9,8 @@ TEMPLATE = """\
 # The settings of this SCEP server. Every value may also come from the environment
 # (SCEP_PORT=8081, SCEP_ENDPOINT__DEFAULT__LEGACY='["sha1"]') or from an option of scep serve;
 # an option wins over the environment, the environment over this file. An option counts for that
-# start only. The server reads them when it starts. Values that are commented out are the defaults.
+# start only. The server reads this file when it starts, and again on scep admin reload. Values that
+# are commented out are the defaults.
 
 host = {host}
 port = {port}
