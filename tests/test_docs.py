@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -38,6 +39,22 @@ def test_the_settings_file_of_a_new_server_names_what_there_is():
 def test_each_setting_has_one_line_in_its_docstring(kind):
     described = re.findall(r"^ {8}(\w+): ", kind.__doc__, re.MULTILINE)
     assert sorted(described) == sorted(kind.model_fields)
+
+
+def test_the_errors_of_the_servers_log_are_documented():
+    text = (ROOT / "docs/reference/answers.md").read_text("utf-8")
+    found = {one for path in (ROOT / "src/scepkit/server").rglob("*.py") for one in _errors(path)}
+    assert found > {"server fault", "background task failed"}
+    for event in found:
+        assert f"`{event}`" in text, event
+
+
+def _errors(path):
+    """Yield the events that a file logs as errors, where they are written out."""
+    for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+        match call:
+            case ast.Call(func=ast.Attribute(attr="error" | "exception"), args=[ast.Constant(one)]):
+                yield one
 
 
 def test_the_commands_page_is_what_the_commands_say():
