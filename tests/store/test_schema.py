@@ -161,8 +161,17 @@ def test_a_url_that_names_no_database_file(url):
 
 
 def test_a_driver_that_is_not_installed():
-    with pytest.raises(StoreError, match="driver pymssql is not installed"):
-        Store.open("mssql+pymssql://user:secret@host/database")
+    with pytest.raises(StoreError, match="driver pg8000 is not installed"):
+        Store.open("postgresql+pg8000://user:secret@host/database")
+
+
+@pytest.mark.parametrize("name", ["mysql", "mariadb+pymysql", "oracle", "mssql+pymssql"])
+def test_a_database_that_is_not_supported(name):
+    """Nobody is sent to install a driver for it."""
+    with pytest.raises(StoreError, match="SQLite or PostgreSQL") as caught:
+        Store.open(f"{name}://user:secret@host/database")
+    assert "postgresql://" in caught.value.hint
+    assert "secret" not in str(caught.value)
 
 
 def test_a_database_is_opened_by_one_process_at_a_time(url, path, monkeypatch):

@@ -71,12 +71,14 @@ def connect(url: str | URL, *, patience: float = BUSY_SECONDS) -> Engine:
         patience: seconds to wait for what another process has locked, and for a connection.
 
     Raises:
-        StoreError: the URL is none, names no file, or its driver is not installed.
+        StoreError: the URL is none, names no file or another database, or its driver is not
+            installed.
     """
     try:
         parsed = _with_driver(make_url(url))
     except ArgumentError as error:
         raise StoreError("the database URL cannot be used", hint=_HINT) from error
+    _refuse_others(parsed)
     _refuse_memory(parsed)
     try:
         # Callers are a bounded pool of threads, so more connections than that never exist.
@@ -130,6 +132,13 @@ def _with_driver(url: URL) -> URL:
     """Name the one PostgreSQL driver that is tested here, where the URL names none."""
     plain = {"postgresql", "postgres"}
     return url.set(drivername="postgresql+psycopg") if url.drivername in plain else url
+
+
+def _refuse_others(url: URL) -> None:
+    """Refuse a database that nobody tried: what is promised of a commit would not hold there."""
+    name = url.get_backend_name()
+    if name not in {"sqlite", "postgresql"}:
+        raise StoreError(f"the database is SQLite or PostgreSQL, and {name} is neither", hint=_HINT)
 
 
 def _refuse_memory(url: URL) -> None:
