@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import email
 import socket
 
 import pytest
@@ -235,6 +237,55 @@ def test_a_dead_proxy_is_named_without_its_password(transport, monkeypatch):
     with pytest.raises(TransportError, match="proxy") as caught:
         transport.send("http://ca.example/scep", CAPS)
     assert "hunter2" not in f"{caught.value.message} {caught.value.hint}"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    ("user", "said"),
+    [
+        ("user:hunter2@", b"user:hunter2"),
+        ("user:p%40ss%3Aw%2Frd@", b"user:p@ss:w/rd"),
+        ("us%C3%A9r:%E2%82%AC@", "usér:€".encode()),
+        ("user@", b"user:"),
+        ("", None),
+    ],
+)
+def test_a_proxy_is_told_user_and_password(new_transport, scheme, user, said):
+    told = []
+
+    def behave(connection, pause):
+        head = email.message_from_bytes(read_head(connection).partition(b"\r\n")[2])
+        told.append(head["Proxy-Authorization"])
+        connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+    with Hostile(behave) as server:
+        proxy = server.origin.replace("//", f"//{user}")
+        with (
+            contextlib.closing(new_transport(timeout=PATIENCE, proxy=proxy)) as transport,
+            contextlib.suppress(TransportError),
+        ):
+            transport.send(f"{scheme}://ca.example/scep", CAPS)
+    assert told == [said and f"Basic {base64.b64encode(said).decode()}"]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n", b"x\r\n\r\n"]
+)
+def test_a_proxy_that_says_no_is_named_without_its_password(new_transport, scheme, answer):
+    def behave(connection, pause):
+        read_head(connection)
+        connection.sendall(answer)
+
+    with Hostile(behave) as server:
+        proxy = server.origin.replace("//", "//user:hunter2@")
+        said = ""
+        with contextlib.closing(new_transport(timeout=PATIENCE, proxy=proxy)) as transport:
+            try:
+                transport.send(f"{scheme}://ca.example/scep", CAPS)
+            except TransportError as error:
+                said = f"{error.message} {error.hint}"
+    assert "hunter2" not in said
 
 
 def test_a_proxy_that_is_none(transport, monkeypatch):

@@ -21,8 +21,9 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
-from scepkit.client import http_policy
+from scepkit.client import http_policy, http_proxy
 from scepkit.client.http_policy import CHUNK, MAX_HEAD, MAX_REDIRECTS, MAX_RESPONSE, TIMEOUT
+from scepkit.client.http_proxy import Proxy
 from scepkit.client.tls import ClientCertificate
 from scepkit.errors import TransportError
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
@@ -67,7 +68,7 @@ class AsyncHTTPTransport:
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         if proxy:
-            http_policy.check_proxy(proxy)
+            http_proxy.read(proxy)
         self._timeout = timeout
         self._proxy = proxy
         self._max_response = max_response
@@ -155,16 +156,17 @@ class _Exchange:
     async def _once(self, url: str) -> HTTPResponse:
         http_policy.check_url(url)
         self.has_begun = False
-        proxy = http_policy.proxy(url) if self._proxy is None else self._proxy or None
+        proxy = http_proxy.of(url, self._proxy)
         try:
             # As it is: the query is encoded already.
             async with self._session.request(
                 self._request.method,
                 URL(url, encoded=True),
                 data=BytesIO(self._request.body) if self._request.body else None,
-                headers=http_policy.headers(self._request),
+                headers=http_policy.headers(self._request) | _unless_tunnelled(proxy, url),
                 allow_redirects=False,
-                proxy=proxy,
+                proxy=proxy.url if proxy else None,
+                proxy_headers=proxy.headers if proxy else None,
             ) as answer:
                 self.has_begun = True
                 body = await self._read(answer)
@@ -239,14 +241,19 @@ class _Connection(ResponseHandler):
                 self.set_exception(http_policy.head_too_long())
 
 
-def _explained(error: Exception, url: str, proxy: str | None) -> TransportError:
+def _unless_tunnelled(proxy: Proxy | None, url: str) -> dict[str, str]:
+    """Return the proxy's headers where it reads the request; aiohttp sends them to tunnels only."""
+    return proxy.headers if proxy is not None and urlsplit(url).scheme == "http" else {}
+
+
+def _explained(error: Exception, url: str, proxy: Proxy | None) -> TransportError:
     """Return the error to raise for one of aiohttp's."""
     if isinstance(error, aiohttp.ClientHttpProxyError | aiohttp.ClientProxyConnectionError):
         return http_policy.proxy_failed(url, error)
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return http_policy.tls_failed(url, error.certificate_error)
     if isinstance(error, aiohttp.ClientConnectorError):
-        if proxy is not None and error.host == urlsplit(proxy).hostname:
+        if proxy is not None and error.host == urlsplit(proxy.url).hostname:
             return http_policy.proxy_failed(url, error)
         if isinstance(error, aiohttp.ClientConnectorDNSError):
             return http_policy.unknown_host(url)

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 import urllib3
 from urllib3 import exceptions
 from urllib3.exceptions import HTTPError
-from urllib3.util import make_headers, parse_url
 
-from scepkit.client import http_bounds, http_policy
+from scepkit.client import http_bounds, http_policy, http_proxy
 from scepkit.client.http_bounds import ExchangeBounds
 from scepkit.client.http_policy import CHUNK, MAX_REDIRECTS, MAX_RESPONSE, TIMEOUT
+from scepkit.client.http_proxy import Proxy
 from scepkit.client.tls import ClientCertificate
 from scepkit.errors import TransportError
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
@@ -51,13 +51,13 @@ class HTTPTransport:
         max_response: int = MAX_RESPONSE,
     ) -> None:
         if proxy:
-            http_policy.check_proxy(proxy)
+            http_proxy.read(proxy)
         self._timeout = timeout
         self._max_response = max_response
         self._proxy = proxy
         self._context = _tls_context(ca_file, client_certificate)
         # For each proxy, and what it is used for; a manager keeps its connections open.
-        self._managers: dict[tuple[str | None, bool], urllib3.PoolManager] = {}
+        self._managers: dict[tuple[Proxy | None, bool], urllib3.PoolManager] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -112,7 +112,7 @@ class HTTPTransport:
         return http_policy.response(response.status, body, response.headers.items())
 
     def _manager(self, url: str) -> urllib3.PoolManager:
-        proxy = http_policy.proxy(url) if self._proxy is None else self._proxy or None
+        proxy = http_proxy.of(url, self._proxy)
         tunnels = proxy is not None and urlsplit(url).scheme == "https"
         if (proxy, tunnels) not in self._managers:
             made = _new_manager(proxy, self._context, tunnels=tunnels)
@@ -121,17 +121,17 @@ class HTTPTransport:
 
 
 def _new_manager(
-    proxy: str | None, context: ssl.SSLContext, *, tunnels: bool
+    proxy: Proxy | None, context: ssl.SSLContext, *, tunnels: bool
 ) -> urllib3.PoolManager:
     if proxy is None:
         return urllib3.PoolManager(ssl_context=context)
-    parts = parse_url(proxy)
+    is_tls = proxy.url.startswith("https:")
     return urllib3.ProxyManager(
-        proxy,
+        proxy.url,
         ssl_context=context,
         # Below a tunnel, urllib3 would make one of its own, whose connections obey no exchange.
-        proxy_ssl_context=_tls_context(None) if tunnels and parts.scheme == "https" else None,
-        proxy_headers=make_headers(proxy_basic_auth=parts.auth) if parts.auth else None,
+        proxy_ssl_context=_tls_context(None) if tunnels and is_tls else None,
+        proxy_headers=proxy.headers,
     )
 
 

@@ -16,10 +16,9 @@ import ssl
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from scepkit.client.tls import ClientCertificate
-from scepkit.errors import Hint, SettingsError, TransportError, UsageError
+from scepkit.errors import Hint, SettingsError, TransportError
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
 
 # Octets: a CRL with half a million entries; a chain of eight RSA-4096 certificates is below 20 KiB.
@@ -114,33 +113,6 @@ def check_url(url: str) -> None:
         is_one = False
     if not is_one:
         raise TransportError("this is no URL of a server")
-
-
-def check_proxy(proxy: str) -> None:
-    """Refuse what is no HTTP proxy; its password is not repeated.
-
-    Raises:
-        UsageError: it is none.
-    """
-    try:
-        parts = urlsplit(proxy)
-        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_one = False
-    if not is_one:
-        raise UsageError(
-            "the proxy is not the URL of an HTTP proxy",
-            hint="it starts with http://, such as http://proxy.example:3128",
-        )
-
-
-def proxy(url: str) -> str | None:
-    """Return the proxy that the environment names for a URL (`http_proxy` and its like)."""
-    parts = urlsplit(url)
-    if proxy_bypass(parts.hostname or ""):
-        return None
-    proxies = getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
 
 
 def tls_context(
