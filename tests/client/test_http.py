@@ -288,11 +288,20 @@ def test_a_proxy_that_says_no_is_named_without_its_password(new_transport, schem
     assert "hunter2" not in said
 
 
-def test_a_proxy_that_is_none(transport, monkeypatch):
-    monkeypatch.setenv("http_proxy", "socks5://user:hunter2@127.0.0.1:1")
-    with pytest.raises(TransportError) as caught:
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "socks5://user:hunter2@127.0.0.1:1",
+        "http://user:hunter2@127.0.0.1:99999",
+        "http://user:hunter2/@127.0.0.1:1",
+    ],
+)
+def test_a_proxy_that_is_none(transport, monkeypatch, proxy):
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(TransportError, match="the proxy that the environment names") as caught:
         transport.send("http://ca.example/scep", CAPS)
-    assert "hunter2" not in f"{caught.value.message} {caught.value.hint}"
+    assert caught.value.hint is Hint.PROXY
+    assert "hunter2" not in caught.value.message
 
 
 # --- TLS ------------------------------------------------------------------------------------------

@@ -85,4 +85,6 @@ def _of_environment(url: str) -> Proxy | None:
     try:
         return read(named)
     except UsageError as error:
-        raise TransportError(error.message, hint=Hint.PROXY) from error
+        raise TransportError(
+            "the proxy that the environment names is not the URL of an HTTP proxy", hint=Hint.PROXY
+        ) from error
