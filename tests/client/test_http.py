@@ -205,6 +205,13 @@ def test_a_proxy_of_the_environment_is_used(serve, transport, monkeypatch):
     assert site.paths == ["http://ca.example/scep"]
 
 
+def test_a_proxy_of_the_environment_may_be_a_host_and_a_port(serve, transport, monkeypatch):
+    site = serve()
+    monkeypatch.setenv("all_proxy", f"user:hunter2@{site.origin.removeprefix('http://')}")
+    assert transport.send("http://ca.example/scep", CAPS).status == 200
+    assert site.paths == ["http://ca.example/scep"]
+
+
 def test_a_proxy_of_ones_own_goes_before_the_environments(new_transport, serve, monkeypatch):
     site = serve()
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")

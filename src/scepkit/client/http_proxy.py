@@ -83,7 +83,8 @@ def _of_environment(url: str) -> Proxy | None:
     if not named:
         return None
     try:
-        return read(named)
+        # Many write the host and the port alone, which other programs take.
+        return read(named if "://" in named else f"http://{named}")
     except UsageError as error:
         raise TransportError(
             "the proxy that the environment names is not the URL of an HTTP proxy", hint=Hint.PROXY
