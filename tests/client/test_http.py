@@ -89,6 +89,32 @@ def test_a_connection_that_breaks(serve, transport):
     assert "\n" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nAES",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nAE",
+        b"AES\r\n\r\n",
+    ],
+)
+def test_a_broken_answer_is_no_status_of_the_servers(new_transport, answer):
+    def behave(connection, pause):
+        read_head(connection)
+        connection.sendall(answer)
+
+    with (
+        Hostile(behave) as server,
+        contextlib.closing(new_transport(timeout=PATIENCE)) as transport,
+        pytest.raises(TransportError, match="broke off") as caught,
+    ):
+        transport.send(server.url, CAPS)
+    assert caught.value.status is None
+    said = caught.value.message.partition("broke off")[2]
+    assert "400" not in said
+    assert "<" not in said
+
+
 def test_a_body_that_is_too_long(new_transport, serve):
     """One octet above the bound is refused, the longest is read, and the next request is sent."""
     assert http_policy.MAX_RESPONSE == 32 * 1024 * 1024
@@ -293,6 +319,7 @@ def test_a_proxy_that_says_no_is_named_without_its_password(new_transport, schem
             except TransportError as error:
                 said = f"{error.message} {error.hint}"
     assert "hunter2" not in said
+    assert "url=" not in said
 
 
 @pytest.mark.parametrize(

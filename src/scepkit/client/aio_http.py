@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from scepkit.client import http_policy, http_proxy
@@ -248,7 +249,9 @@ def _unless_tunnelled(proxy: Proxy | None, url: str) -> dict[str, str]:
 
 def _explained(error: Exception, url: str, proxy: Proxy | None) -> TransportError:
     """Return the error to raise for one of aiohttp's."""
-    if isinstance(error, aiohttp.ClientHttpProxyError | aiohttp.ClientProxyConnectionError):
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return http_policy.proxy_failed(url, f"HTTP {error.status} {error.message}")
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
         return http_policy.proxy_failed(url, error)
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return http_policy.tls_failed(url, error.certificate_error)
@@ -260,4 +263,14 @@ def _explained(error: Exception, url: str, proxy: Proxy | None) -> TransportErro
         if isinstance(error, aiohttp.ClientSSLError):
             return http_policy.tls_failed(url, error.os_error)
         return http_policy.not_connected(url, error.os_error)
-    return http_policy.broke_off(url, error)
+    return http_policy.broke_off(url, _said(http_policy.source(error)))
+
+
+def _said(error: BaseException) -> BaseException | str:
+    """Return what aiohttp says of an answer, without the status 400 that nobody has sent."""
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        # It may hold the beginning of an answer.
+        return "the server closed it without an answer"
+    if isinstance(error, aiohttp.ClientResponseError | HttpProcessingError):
+        return error.message
+    return error

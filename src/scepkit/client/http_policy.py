@@ -211,8 +211,13 @@ def not_connected(url: str, error: BaseException) -> TransportError:
     )
 
 
-def proxy_failed(url: str, error: BaseException) -> TransportError:
-    """Return the error for a proxy that is of no use."""
+def proxy_failed(url: str, error: BaseException | str) -> TransportError:
+    """Return the error for a proxy that is of no use.
+
+    Args:
+        url: what was asked for; only its host is named.
+        error: what went wrong, or words.
+    """
     return TransportError(
         f"the proxy on the way to {host(url)} failed: {words(error)}", hint=Hint.PROXY
     )
@@ -237,8 +242,13 @@ def tls_failed(url: str, error: object) -> TransportError:
     )
 
 
-def broke_off(url: str, error: BaseException) -> TransportError:
-    """Return the error for everything else."""
+def broke_off(url: str, error: BaseException | str) -> TransportError:
+    """Return the error for everything else.
+
+    Args:
+        url: what was asked for; only its host is named.
+        error: what went wrong, or words.
+    """
     return TransportError(
         f"the connection to {host(url)} broke off: {words(error)}",
         hint="check the URL: does a web server answer there?",
@@ -250,9 +260,10 @@ def host(url: str) -> str:
     return short(urlsplit(url).netloc.rpartition("@")[2])
 
 
-def words(error: BaseException) -> str:
+def words(error: BaseException | str) -> str:
     """Return the operating system's own words, rather than those of each layer above it."""
-    error = source(error)
+    if isinstance(error, BaseException):
+        error = source(error)
     said = (isinstance(error, OSError) and error.strerror) or str(error)
     return short(" ".join(said.split())) or type(error).__name__
 
