@@ -69,10 +69,15 @@ def test_aes_is_said_before_des3():
         b"aes\nsha-256\npostpkioperation",
         b"  AES \t\n\n\r\nSha-256\n\nPOSTPKIOPERATION\n\n",
         b"AES\nAES\nSHA-256\nPOSTPKIOperation\r\n",
+        b"AES\rSHA-256\rPOSTPKIOperation\r",
+        b"AES\nSHA-256\nPOSTPKIOperation\0",
+        b"\xef\xbb\xbfAES\nSHA-256\nPOSTPKIOperation\n",
+        "\ufeffAES\r\nSHA-256\r\nPOSTPKIOperation\r\n".encode("utf-16-le"),
+        "\ufeffAES\r\nSHA-256\r\nPOSTPKIOperation\r\n".encode("utf-16-be"),
     ],
 )
 def test_a_client_reads_every_way_of_writing_it(body):
-    """CRLF and LF, any order, any case, blank lines and stray spaces read alike."""
+    """CRLF, LF, CR, any order, case, blank lines, stray spaces and Unicode's marks read alike."""
     assert parse(body) == {"aes", "sha-256", "postpkioperation"}
 
 
@@ -168,7 +173,13 @@ def test_an_empty_body_is_no_capability(body):
 
 @pytest.mark.rfc("L-03")
 @pytest.mark.parametrize(
-    "body", [b"<html>\nAES\nSHA-256\n</html>", b"\n <!DOCTYPE html>\nAES", b"AES\n" * 2000]
+    "body",
+    [
+        b"<html>\nAES\nSHA-256\n</html>",
+        b"\n <!DOCTYPE html>\nAES",
+        b"\xef\xbb\xbf<html>\nAES\n</html>",
+        b"AES\n" * 2000,
+    ],
 )
 def test_an_error_page_is_no_capability(body):
     """An HTML page, or something far too long, is no list of capabilities."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -47,6 +48,13 @@ _PROTECTING = tuple(
 _MAX_BODY = 4096
 _MAX_KEYWORD = 64
 
+# Byte order marks, and what follows them.
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -78,15 +86,24 @@ def parse(body: bytes) -> Capabilities:
     """Read the body of a GetCACaps answer (RFC 8894 section 3.5.2).
 
     Lines end in LF or CRLF, keywords compare without case, unknown ones are kept and ignored.
-    An HTML page, which some servers answer with, is no capability at all.
+    A file that an editor has saved may begin with a byte order mark, and end its lines in CR; some
+    servers send the NUL behind a string. An HTML page, which some answer with, is no capability.
 
     Returns:
         The keywords in lower case.
     """
-    if len(body) > _MAX_BODY or body.lstrip().startswith(b"<"):
+    text = _text(body).lower()
+    if len(body) > _MAX_BODY or text.lstrip().startswith("<"):
         return frozenset()
-    words = (line.strip() for line in body.decode("ascii", "replace").lower().split("\n"))
+    words = (line.strip() for line in text.replace("\0", "\n").splitlines())
     return frozenset(word for word in words if 0 < len(word) <= _MAX_KEYWORD)
+
+
+def _text(body: bytes) -> str:
+    for mark, encoding in _MARKS.items():
+        if body.startswith(mark):
+            return body[len(mark) :].decode(encoding, "replace")
+    return body.decode("ascii", "replace")
 
 
 def render(keywords: Collection[str]) -> bytes:
