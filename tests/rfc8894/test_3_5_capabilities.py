@@ -198,6 +198,23 @@ def test_a_connection_that_is_closed_on_getcacaps_is_no_capability(pair, monkeyp
     assert pair.waits == []
 
 
+@pytest.mark.rfc("L-03")
+def test_a_connection_that_breaks_once_is_no_lack_of_capabilities(pair, monkeypatch):
+    """What breaks once may do so by chance: where GetCACert is answered, it is asked once more."""
+    carry, dropped = Pair.carry, []
+
+    def drop_first(pair, sent):
+        if b"GetCACaps" in sent.query and not dropped:
+            dropped.append(sent)
+            return None
+        return carry(pair, sent)
+
+    monkeypatch.setattr(Pair, "carry", drop_first)
+    found = pair.run(transaction.ca_information())
+    assert choose(found.capabilities, NO_LEGACY).standard
+    assert dropped
+
+
 @pytest.mark.rfc("L-03", "S-4.1-3", "S-2.9-2")
 def test_a_whole_enrolment_without_getcacaps():
     """No GetCACaps: 3DES, SHA-1, GET and PKCSReq, when the user allows them."""

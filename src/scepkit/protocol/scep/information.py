@@ -53,8 +53,9 @@ def ca_information(identifier: str = "", limits: Limits | None = None) -> Flow[C
     """Ask for GetCACaps and GetCACert (RFC 8894 sections 3.5 and 4.2).
 
     A server that does not answer GetCACaps has no capabilities (S-3.5.2-12); some close the
-    connection instead (L-03), and then GetCACert tells whether anybody is there at all. One that
-    is busy has them perhaps, so it is asked again.
+    connection instead (L-03), and then GetCACert tells whether anybody is there at all. If so, the
+    connection may have broken off by chance: that is asked once more. One that is busy has them
+    perhaps, so it is asked again.
 
     Args:
         identifier: selects among several CAs, for servers that need it.
@@ -73,9 +74,20 @@ def ca_information(identifier: str = "", limits: Limits | None = None) -> Flow[C
         except TransportError:
             # Saying so now is clearer than a later riddle.
             raise nobody from None
-        unanswered = nobody.message if flow.is_busy(nobody) else ""
-        return CAInformation(frozenset(), certificates, unanswered)
+        if flow.is_busy(nobody):
+            return CAInformation(frozenset(), certificates, nobody.message)
+        return (yield from _once_more(identifier, certificates))
     return CAInformation(found, (yield from _certificates(identifier, limits)))
+
+
+def _once_more(identifier: str, certificates: tuple[Certificate, ...]) -> Flow[CAInformation]:
+    """Ask a server that is there once more for its capabilities."""
+    try:
+        found = yield from ca_capabilities(identifier, _ONCE)
+    except TransportError as error:
+        unanswered = error.message if flow.is_busy(error) else ""
+        return CAInformation(frozenset(), certificates, unanswered)
+    return CAInformation(found, certificates)
 
 
 def ca_capabilities(
