@@ -155,8 +155,9 @@ def test_no_cookie_comes_back(transport):
 def test_redirects_end(serve, transport):
     site = serve()
     site.next(Operation.GET_CA_CAPS, *[redirect("/round?operation=GetCACaps")] * 10)
-    with pytest.raises(TransportError, match="redirects more than 5 times"):
+    with pytest.raises(TransportError, match="redirects more than 5 times") as caught:
         transport.send(site.url, CAPS)
+    assert "log-in page" in caught.value.hint
     assert len(site.requests) == 6
 
 
@@ -186,15 +187,29 @@ def test_a_post_follows_what_asks_for_the_same_elsewhere(serve, transport, statu
     [
         ("file:///etc/passwd", "neither HTTP nor HTTPS"),
         ("ftp://127.0.0.1/", "neither HTTP nor HTTPS"),
-        ("http://[::1", "redirects to what is no URL"),
-        ("http://127.0.0.1:99999/", "no URL of a server"),
+        ("http://[::1", "redirects to what is no URL of a server"),
+        ("http://127.0.0.1:99999/", "redirects to what is no URL of a server"),
+        ("http://127.0.0.1:0/", "redirects to what is no URL of a server"),
+        ("ftp://user:hunter2@127.0.0.1/", "redirects to ftp://127.0.0.1/, which"),
     ],
 )
-def test_a_redirect_stays_with_http(serve, transport, place, match):
+@pytest.mark.parametrize("request_", [CAPS, MESSAGE])
+def test_a_redirect_stays_with_http(serve, transport, place, match, request_):
     site = serve()
-    site.next(Operation.GET_CA_CAPS, redirect(place))
-    with pytest.raises(TransportError, match=match):
-        transport.send(site.url, CAPS)
+    for operation in (Operation.GET_CA_CAPS, Operation.PKI_OPERATION):
+        site.next(operation, redirect(place))
+    with pytest.raises(TransportError, match=match) as caught:
+        transport.send(site.url, request_)
+    assert "log-in page" in caught.value.hint
+    assert "127.0.0.1" not in caught.value.hint
+
+
+def test_a_redirect_is_told_without_a_password(serve, transport):
+    site = serve()
+    site.next(Operation.PKI_OPERATION, redirect("http://user:hunter2@other.example/scep"))
+    with pytest.raises(TransportError) as caught:
+        transport.send(site.url, MESSAGE)
+    assert caught.value.hint == "use the URL that it points to: http://other.example/scep"
 
 
 @pytest.mark.parametrize(
@@ -355,14 +370,18 @@ def test_https_with_a_stranger_is_refused(serve, tls_files, transport):
     assert not site.requests
 
 
-def test_https_never_follows_to_http(new_transport, serve, tls_files):
+@pytest.mark.parametrize("request_", [CAPS, MESSAGE])
+def test_https_never_follows_to_http(new_transport, serve, tls_files, request_):
+    """Nor is anybody told to use the URL without it."""
     site = serve(tls=tls_files / "server.pem")
-    site.next(Operation.GET_CA_CAPS, redirect("http://127.0.0.1/?operation=GetCACaps"))
+    for operation in (Operation.GET_CA_CAPS, Operation.PKI_OPERATION):
+        site.next(operation, redirect("http://127.0.0.1/?operation=x"))
     with (
         contextlib.closing(new_transport(ca_file=tls_files / "ca.pem")) as transport,
-        pytest.raises(TransportError, match="away from HTTPS"),
+        pytest.raises(TransportError, match="away from HTTPS") as caught,
     ):
-        transport.send(site.url, CAPS)
+        transport.send(site.url, request_)
+    assert "http:" not in caught.value.hint
 
 
 def test_https_where_http_is_spoken(serve, transport):

@@ -35,6 +35,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SAME_METHOD = frozenset({307, 308})
 # Characters of a peer's words in an error, which is printed and kept.
 _LONGEST_WORDS = 500
+_ASTRAY = "check the URL, and whether a proxy or a log-in page is in between"
 
 
 def target(url: str, request: HTTPRequest) -> str:
@@ -83,20 +84,21 @@ def redirect(url: str, request: HTTPRequest, answer: HTTPResponse) -> str | None
         following = urljoin(url, location)
         parts = urlsplit(following)
     except ValueError as error:
-        raise TransportError("the server redirects to what is no URL", status=status) from error
-    place = short(f"{parts.scheme}://{parts.netloc}{parts.path}")
+        raise _astray("what is no URL of a server", status) from error
+    # What a user name and a password are for, nobody knows; they need not be seen.
+    place = short(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
+    if parts.scheme not in ("http", "https"):
+        raise _astray(f"{place}, which is neither HTTP nor HTTPS", status)
+    if not _is_server(following):
+        raise _astray("what is no URL of a server", status)
+    if urlsplit(url).scheme == "https" and parts.scheme != "https":
+        raise _astray(f"{place}, away from HTTPS", status)
     if request.method != "GET" and status not in _SAME_METHOD:
         raise TransportError(
             "the server redirects a POST, which is not followed",
             status=status,
             hint=f"use the URL that it points to: {place}",
         )
-    if parts.scheme not in ("http", "https"):
-        raise TransportError(
-            f"the server redirects to {place}, which is neither HTTP nor HTTPS", status=status
-        )
-    if urlsplit(url).scheme == "https" and parts.scheme != "https":
-        raise TransportError(f"the server redirects to {place}, away from HTTPS", status=status)
     return following
 
 
@@ -106,13 +108,16 @@ def check_url(url: str) -> None:
     Raises:
         TransportError: it is none.
     """
+    if not _is_server(url):
+        raise TransportError("this is no URL of a server", hint="check its host and its port")
+
+
+def _is_server(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        is_one = bool(parts.hostname) and parts.port != 0
+        return bool(parts.hostname) and parts.port != 0
     except ValueError:
-        is_one = False
-    if not is_one:
-        raise TransportError("this is no URL of a server")
+        return False
 
 
 def tls_context(
@@ -148,7 +153,14 @@ def tls_context(
 
 def too_many_redirects(status: int) -> TransportError:
     """Return the error for redirects without end."""
-    return TransportError(f"the server redirects more than {MAX_REDIRECTS} times", status=status)
+    return TransportError(
+        f"the server redirects more than {MAX_REDIRECTS} times", status=status, hint=_ASTRAY
+    )
+
+
+def _astray(place: str, status: int) -> TransportError:
+    """Return the error for a redirect that is not followed."""
+    return TransportError(f"the server redirects to {place}", status=status, hint=_ASTRAY)
 
 
 def too_long(longest: int, status: int) -> TransportError:
