@@ -215,6 +215,32 @@ def test_what_a_busy_server_said_earlier_stands(serve, connect):
     assert again == before
 
 
+@pytest.mark.parametrize("operation", [Operation.GET_CA_CERT, Operation.PKI_OPERATION])
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [(401, "only some"), (403, "only some"), (413, "operator"), (429, "later"), (503, "later")],
+)
+def test_a_status_says_what_to_do(serve, connect, key, status, hint, operation):
+    """The URL is right where somebody is busy, or keeps others out."""
+    site = serve()
+    site.next(operation, HTTPResponse(status, b"", headers={"retry-after": "7"}))
+    with pytest.raises(TransportError, match=f"HTTP {status}") as caught:
+        enrol(connect(site, limits=Limits(retries=0)), site, key)
+    assert hint in caught.value.hint
+    assert "URL" not in caught.value.hint
+    assert (caught.value.status, caught.value.retry_after) == (status, 7)
+
+
+@pytest.mark.parametrize("status", [204, 400, 404, 500])
+def test_a_message_that_is_not_taken_says_who_knows_more(serve, connect, key, status):
+    """The URL is right: GetCACert was answered there."""
+    site = serve()
+    site.next(Operation.PKI_OPERATION, HTTPResponse(status, b""))
+    with pytest.raises(TransportError, match=f"HTTP {status}") as caught:
+        enrol(connect(site, limits=Limits(retries=0)), site, key)
+    assert "the server's own log" in caught.value.hint
+
+
 def test_a_page_instead_of_a_reply(serve, connect, key):
     site = serve()
     site.next(Operation.PKI_OPERATION, *[HTML] * 4)

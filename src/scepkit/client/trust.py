@@ -14,6 +14,7 @@ from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.scep import ca_certificates, capabilities, next_ca
 from scepkit.protocol.scep.ca_certificates import TrustedCA
 from scepkit.protocol.scep.capabilities import Capabilities, Choice
+from scepkit.protocol.scep.flow import BUSY_HINT
 from scepkit.protocol.scep.transaction import CAInformation, Limits
 
 # RFC 8894 section 4.1: the path unless told otherwise.
@@ -151,7 +152,7 @@ class SCEPServer:
             # To allow legacy algorithms would be the wrong advice: nobody knows what it can do.
             raise LegacyRefused(
                 f"{unanswered}, so the CA's capabilities are not known",
-                hint="the server is busy, or a proxy before it cannot reach it; ask again later",
+                hint=BUSY_HINT,
             ) from error
 
     def trust_next(self, ca: CA, certificates: Sequence[Certificate]) -> CA:

@@ -20,6 +20,8 @@ from scepkit.protocol.scep.transaction import CAInformation
 _CHECK_URL = "check the URL; a browser shows what is there"
 _CHECK_PATH = "check the path of the URL: the part after /scep/ is the name of an endpoint"
 _NOT_FOUND = 404
+# What a web server says to what it does not know, or does not take; and an empty answer.
+_WRONG_PLACE = frozenset({204, 400, _NOT_FOUND, 405, 410, 500, 501})
 
 # A renewal does not need the answer: whoever wants it asks again another time.
 _ONCE = Limits(retries=0)
@@ -52,10 +54,9 @@ def ask(server: SCEPServer) -> Flow[CAInformation]:
             hint=_CHECK_URL,
         ) from error
     except TransportError as error:
-        if error.status is None:
-            raise
-        hint = _CHECK_PATH if error.status == _NOT_FOUND else _CHECK_URL
-        raise TransportError(error.message, status=error.status, hint=hint) from error
+        if error.status in _WRONG_PLACE:
+            error.hint = _CHECK_PATH if error.status == _NOT_FOUND else _CHECK_URL
+        raise
 
 
 def get_ca(server: SCEPServer, fingerprint: str) -> Flow[CA]:

@@ -124,7 +124,7 @@ def ask(exchange: Exchange, request: Request, transaction_id: TransactionID) -> 
         return (yield from flow.ask(sent, exchange.limits, read))
     except TransportError as error:
         kind = odd_key(exchange, request)
-        if error.status == _INTERNAL_ERROR and kind and not error.hint:
+        if error.status == _INTERNAL_ERROR and kind:
             error.hint = (
                 "the server may have stumbled over the kind of key: many take RSA keys alone, and "
                 f"here is one of kind {kind}; its own log says more"

@@ -21,6 +21,14 @@ _T = TypeVar("_T")
 # Request Timeout, Too Early, Too Many Requests, Bad Gateway, Service Unavailable, Gateway Timeout.
 _BUSY = frozenset({408, 425, 429, 502, 503, 504})
 
+BUSY_HINT = "the server is busy, or a proxy before it cannot reach it; ask again later"
+"""The hint where one of these was the answer."""
+
+_HINTS = dict.fromkeys(_BUSY, BUSY_HINT) | dict.fromkeys(
+    (401, 403), "the server, or a proxy before it, lets only some in: ask its operator"
+)
+_HINT = "the server's own log may say more: ask its operator"
+
 # Each poll waits half as long again as the one before it.
 _BACK_OFF = 1.5
 
@@ -143,6 +151,7 @@ def _usable(response: HTTPResponse | None) -> HTTPResponse:
         raise TransportError(
             f"the server answered HTTP {response.status}{detail}",
             status=response.status,
+            hint=_HINTS.get(response.status, _HINT),
             retry_after=retry_after(response),
         )
     return response

@@ -117,7 +117,10 @@ def ca_capabilities(
     except TransportError as error:
         if flow.is_busy(error):
             raise TransportError(
-                f"GetCACaps was not answered (HTTP {error.status})", status=error.status
+                f"GetCACaps was not answered (HTTP {error.status})",
+                status=error.status,
+                hint=error.hint,
+                retry_after=error.retry_after,
             ) from error
         if error.status is None:
             raise
