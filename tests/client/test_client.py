@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 
 import pytest
@@ -239,6 +240,23 @@ def test_a_message_that_is_not_taken_says_who_knows_more(serve, connect, key, st
     with pytest.raises(TransportError, match=f"HTTP {status}") as caught:
         enrol(connect(site, limits=Limits(retries=0)), site, key)
     assert "the server's own log" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"\xef\xbb\xbf<!DOCTYPE html><html></html>", "a web page"),
+        (b' {"error": "no"}', "JSON"),
+        (gzip.compress(b"\x30\x00"), "compressed data"),
+    ],
+)
+@pytest.mark.parametrize("operation", [Operation.GET_CA_CERT, Operation.PKI_OPERATION])
+def test_what_no_scep_server_answers_is_named(serve, connect, key, operation, body, kind):
+    site = serve()
+    site.next(operation, HTTPResponse(200, body))
+    with pytest.raises((BadReply, Malformed), match=f"{kind}.* instead of") as caught:
+        enrol(connect(site, limits=Limits(retries=0)), site, key)
+    assert "check the URL" in caught.value.hint
 
 
 def test_a_page_instead_of_a_reply(serve, connect, key):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ TEXT = "text/plain"
 MAX_BODY = 128 * 1024
 MAX_QUERY = 192 * 1024
 _MAX_IDENTIFIER = 255
+
+# Neither DER nor PEM nor base64 begins so.
+_MISTAKEN = {b"<": "a web page", b"{": "JSON", b"[": "JSON", b"\x1f\x8b": "compressed data"}
 
 SCEP_PATH = re.compile(
     r"(?P<before>.*?)/(?:scep|cgi-bin/pkiclient\.exe|pkiclient\.exe)"
@@ -118,8 +122,8 @@ def mistaken(body: bytes) -> str:
     """Name the kind of an answer that no SCEP server gives; "" when it may be one."""
     if not body:
         return "nothing"
-    # Neither DER nor PEM begins so.
-    return "a web page" if body.lstrip()[:1] == b"<" else ""
+    start = body.removeprefix(codecs.BOM_UTF8).lstrip()
+    return next((kind for begins, kind in _MISTAKEN.items() if start.startswith(begins)), "")
 
 
 def pki_operation(message: bytes, *, post: bool) -> HTTPRequest:
