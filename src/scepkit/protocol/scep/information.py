@@ -100,20 +100,23 @@ def ca_capabilities(
     Args:
         identifier: selects among several CAs, for servers that need it.
         limits: for repetitions, which only a busy server gets.
-        tell: takes the HTTP error that is no capability, for whoever looks at a server.
+        tell: takes the HTTP error, or the web page, that is no capability, for whoever looks at a
+            server.
 
     Raises:
         TransportError: no HTTP answer came at all, or the server stays busy.
     """
+
+    def read(response: HTTPResponse) -> Capabilities:
+        kind = http.mistaken(response.body)
+        # An empty body is how a server says that it has none (S-3.5.2-11).
+        if kind and response.body and tell is not None:
+            tell(TransportError(f"the server answered with {kind}", status=response.status))
+        return capabilities.parse(response.body)
+
+    request = http.get(Operation.GET_CA_CAPS, identifier)
     try:
-        return (
-            yield from flow.ask(
-                http.get(Operation.GET_CA_CAPS, identifier),
-                limits or Limits(),
-                lambda response: capabilities.parse(response.body),
-                flow.is_busy,
-            )
-        )
+        return (yield from flow.ask(request, limits or Limits(), read, flow.is_busy))
     except TransportError as error:
         if flow.is_busy(error):
             raise TransportError(
