@@ -212,7 +212,7 @@ class Network:
         where = parts.path + (f"?{parts.query}" if parts.query else "")
         headers = http_policy.headers(request).items()
         answer = self.site.ask(where, request.method, request.body, headers)
-        return http_policy.response(answer.status, answer.body, answer.headers.items())
+        return http_policy.response(target, answer.status, answer.body, answer.headers.items())
 
     def close(self) -> None:
         pass

@@ -176,7 +176,7 @@ class _Exchange:
             if isinstance(error, TimeoutError) and error.errno is None:
                 raise
             raise _explained(error, url, proxy) from error
-        return http_policy.response(answer.status, body, answer.headers.items())
+        return http_policy.response(url, answer.status, body, answer.headers.items())
 
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
         body = bytearray()

@@ -109,7 +109,7 @@ class HTTPTransport:
                 has_begun = response is not None
                 raise http_policy.too_slow(url, self._timeout, has_begun=has_begun) from error
             raise _explained(error, url) from error
-        return http_policy.response(response.status, body, response.headers.items())
+        return http_policy.response(url, response.status, body, response.headers.items())
 
     def _manager(self, url: str) -> urllib3.PoolManager:
         proxy = http_proxy.of(url, self._proxy)

@@ -33,6 +33,7 @@ CHUNK = 64 * 1024
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SAME_METHOD = frozenset({307, 308})
+_PROXY_AUTHENTICATION_REQUIRED = 407
 # Characters of a peer's words in an error, which is printed and kept.
 _LONGEST_WORDS = 500
 _ASTRAY = "check the URL, and whether a proxy or a log-in page is in between"
@@ -53,14 +54,27 @@ def headers(request: HTTPRequest) -> dict[str, str]:
     return sent
 
 
-def response(status: int, body: bytes, received: Iterable[tuple[str, str]]) -> HTTPResponse:
+def response(
+    url: str, status: int, body: bytes, received: Iterable[tuple[str, str]]
+) -> HTTPResponse:
     """Return an answer as a value.
 
     Args:
+        url: what was asked for.
         status: its status.
         body: its body, within the bound.
         received: its headers.
+
+    Raises:
+        TransportError: it is the proxy's, which wants to know who asks.
     """
+    if status == _PROXY_AUTHENTICATION_REQUIRED:
+        raise TransportError(
+            f"the proxy on the way to {host(url)} wants a user name and a password, or others "
+            f"(HTTP {status})",
+            status=status,
+            hint=Hint.PROXY,
+        )
     found = {name.lower(): value for name, value in received}
     kind = found.get("content-type", "").partition(";")[0].strip().lower()
     return HTTPResponse(status=status, body=body, content_type=kind, headers=found)
