@@ -83,10 +83,21 @@ def test_the_wheel_holds_the_package_alone(wheel):
     assert not [name for name in names if "__pycache__" in name or "test" in name]
 
 
-def test_no_link_of_the_description_leads_nowhere(wheel):
+def test_the_client_alone_brings_what_names_of_other_letters_take(wheel):
+    """urllib3 asks for idna where a host's name is not ASCII, and does not bring it."""
+    needed = [one for one in metadata_of(wheel).get_all("Requires-Dist") if "extra" not in one]
+    assert any(one.startswith("urllib3") for one in needed)
+    assert any(one.startswith("idna") for one in needed)
+
+
+def metadata_of(wheel):
     with zipfile.ZipFile(wheel) as archive:
         (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
-        metadata = email.message_from_string(archive.read(name).decode())
+        return email.message_from_string(archive.read(name).decode())
+
+
+def test_no_link_of_the_description_leads_nowhere(wheel):
+    metadata = metadata_of(wheel)
     assert metadata["Description-Content-Type"] == "text/markdown"
     description = metadata.get_payload()
     assert "# scepkit" in description
