@@ -93,6 +93,20 @@ def test_a_key_usage_that_was_cut_is_told():
     assert str(change) == "the key usage key_agreement: asked for, but not in the certificate"
 
 
+def test_a_certificate_of_a_ca_that_nobody_asked_for_is_told():
+    """The key on a device could issue certificates."""
+    of_ca, of_device = (
+        extension(x509.BasicConstraints(is_ca, None), critical=True) for is_ca in (True, False)
+    )
+    for asked in ((), (of_device,)):
+        (change,) = compared(asked, (of_ca,))
+        assert change == Change("ca", ("no",), ("yes",))
+        assert "is that of a CA, and not asked for as such" in str(change)
+    (change,) = compared((of_ca,), ())
+    assert str(change) == "the certificate is not that of a CA, which was asked for"
+    assert compared((of_ca,), (of_ca,)) == compared((), (of_device,)) == ()
+
+
 def test_another_subject_is_told_and_another_string_type_is_not():
     (change,) = compared((), (), subject="CN=other")
     assert str(change) == "the subject is CN=other; requested was CN=www"

@@ -17,15 +17,21 @@ from scepkit.protocol.asn1.strings import Undecodable
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
-from scepkit.protocol.extensions import KEY_USAGES, LOOKED_AT, purpose_name
+from scepkit.protocol.extensions import KEY_USAGES, LOOKED_AT, Extensions, purpose_name
 from scepkit.protocol.general_name import GeneralName
 from scepkit.protocol.name_attributes import BY_NAME
 
 SUBJECT, NAMES, PURPOSES, KEY_USAGE = "subject", "names", "purposes", "key_usage"
+IS_CA = "ca"
 EXTENSION = "extension"
 
 _NOUNS = {NAMES: "name", PURPOSES: "purpose", KEY_USAGE: "key usage"}
 _EMAIL = BY_NAME["emailaddress"].oid
+_YES, _NO = ("yes",), ("no",)
+_OF_A_CA = (
+    "the certificate is that of a CA, and not asked for as such: its key can issue certificates "
+    "for anybody"
+)
 # How many values, and how many characters of each, are told.
 _MOST, _LONGEST = 20, 200
 
@@ -35,8 +41,8 @@ class Change:
     """A part of a certificate that differs from the request.
 
     Attributes:
-        what: `subject`, `names`, `purposes` or `key_usage`.
-        asked: what was asked for, as text.
+        what: `subject`, `names`, `purposes`, `key_usage` or `ca`.
+        asked: what was asked for, as text; of `ca` it is `yes` or `no`.
         got: what the certificate has.
     """
 
@@ -60,6 +66,12 @@ class Change:
         """Say it in a line for a person."""
         if self.what == SUBJECT:
             return f"the subject is {_listed(self.got)}; requested was {_listed(self.asked)}"
+        if self.what == IS_CA:
+            return (
+                _OF_A_CA
+                if self.got == _YES
+                else "the certificate is not that of a CA, which was asked for"
+            )
         parts = (
             (self.missing, "asked for, but not in the certificate"),
             (self.added, "in the certificate, but not asked for"),
@@ -90,6 +102,7 @@ def compare(request: CertificationRequest, certificate: Certificate) -> tuple[Ch
                 _names(*names, certificate.subject_name),
                 _purposes(*purposes),
                 _key_usages(*usages),
+                (IS_CA, _is_ca(asked), _is_ca(got)),
             )
             if wanted != had
         )
@@ -181,6 +194,10 @@ def _key_usages(asked: frozenset[str] | None, got: frozenset[str] | None) -> _Pa
         tuple(one for one in KEY_USAGES if one in asked),
         tuple(one for one in KEY_USAGES if one in got),
     )
+
+
+def _is_ca(found: Extensions) -> tuple[str, ...]:
+    return _YES if (found.basic_constraints or (False, None))[0] else _NO
 
 
 def _sorted(what: str, asked: Iterable[str], got: Iterable[str]) -> _Parts:
