@@ -8,8 +8,14 @@ from pathlib import Path
 
 import pytest
 
+import httpd
+import keys
 from pair import grant
+from scepkit.cli.device import agent_events
 from scepkit.client import clock
+from scepkit.client.agent.events import RenewerSaid
+from scepkit.client.client import Client
+from scepkit.client.events import CATrusted
 
 DAY = timedelta(days=1)
 SAYS = "not valid yet by this machine's clock: that says "
@@ -59,3 +65,20 @@ def test_a_clock_that_is_right_says_nothing(serve, scep):
     assert "clock" not in enroll(scep, site)[2]
     assert "clock" not in scep("status", "a")[1]
     assert "clock" not in scep("renew", "a")[2]
+
+
+def test_a_ca_that_is_over_is_said(serve, scep, capsys):
+    """Its certificate is trusted, since it is the one that was compared; what it issues fails."""
+    usage = keys.usage("digital_signature", "key_encipherment", "key_cert_sign", "crl_sign")
+    over = {"not_before": httpd.today() - 9 * DAY, "not_after": httpd.today() - DAY}
+    ca = httpd.certify("Old CA", keys.rsa_key("ca"), ca=True, key_usage=usage, **over)
+    site = serve(grant, ra=None, authority=ca)
+    says = f"warning: the CA's certificate ended at {httpd.today() - DAY:%Y-%m-%d %H:%M} UTC"
+    done, _, err = enroll(scep, site)
+    assert (done, says in err, "look at the clock" in err) == (0, True, True)
+    done, _, err = scep("renew", "a", "--force")
+    assert (done, says in err) == (0, True)
+    with Client(site.url) as client:
+        agent_events.tell(RenewerSaid(Path("a"), CATrusted(client.get_ca(site.fingerprint))))
+    assert says in capsys.readouterr().err
+    assert "ended at" not in enroll(scep, serve(grant), "--force")[2]

@@ -80,6 +80,11 @@ def is_early(one: Certificate) -> bool:
     return clock.now() < one.not_before
 
 
+def is_over(one: Certificate) -> bool:
+    """Say whether a certificate has ended by this machine's clock."""
+    return one.not_after < clock.now()
+
+
 def slow_clock(one: Certificate) -> str:
     """Return the remark on this machine's clock if a certificate is not valid yet by it."""
     return (

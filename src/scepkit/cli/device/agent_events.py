@@ -102,12 +102,13 @@ def _hint(error: ScepError, directory: Path) -> str:
 
 
 def _is_weak(event: renewal.Event) -> bool:
-    """Say whether a CA is trusted in spite of weak algorithms, or of what it says no more."""
+    """Say whether a CA is trusted in spite of weak algorithms, what it says no more, or its end."""
     if not isinstance(event, renewal.CATrusted):
         return False
     choice = event.ca.choice
     is_legacy = choice.digest.legacy is not None or choice.cipher.legacy is not None
-    return is_legacy or bool(event.ca.withdrawn)
+    is_over = describe.is_over(event.ca.certificates.anchor)
+    return is_legacy or bool(event.ca.withdrawn) or is_over
 
 
 def _line(event: AgentEvent) -> str:

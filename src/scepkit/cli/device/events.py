@@ -154,7 +154,7 @@ def _warn_of_others(directory: Path, place: Path) -> None:
 
 
 def warn_of_weakness(ca: CA) -> None:
-    """Say which weak algorithms are used, and what the CA does not say any more (P-61)."""
+    """Say which weak algorithms are used, what the CA does not say any more (P-61), and its end."""
     for algorithm in (ca.choice.digest, ca.choice.cipher):
         if algorithm.legacy is not None:
             terminal.warn(f"using {algorithm.name}, since the CA offers nothing better")
@@ -163,6 +163,13 @@ def warn_of_weakness(ca: CA) -> None:
         terminal.warn(
             f"the CA no longer lists {gone}: it was changed, or somebody in between removes them; "
             "going on as before"
+        )
+    anchor = ca.certificates.anchor
+    if describe.is_over(anchor):
+        terminal.warn(
+            f"the CA's certificate ended at {anchor.not_after:%Y-%m-%d %H:%M} UTC: programs refuse "
+            "what it issues",
+            "look at the clock (date -u); if it is right, ask the CA's operator which CA follows",
         )
 
 
