@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from api.desk import CHALLENGES, problem
 from scepkit.enrolment.challenges import batch
 from scepkit.server.directory import data_directory
 from scepkit.store import AuditAction, Door
+from server import socketless
 
 BULK = f"{CHALLENGES}/bulk"
 ORDER = {
@@ -124,6 +126,27 @@ def test_a_body_is_bounded(api, token, said):
     answer = api.post(body, token, headers=headers)
     assert answer.status == 413
     assert "262144 octets" in problem(answer, "too-large")["detail"]
+
+
+@pytest.mark.parametrize("target", [CHALLENGES, f"{CHALLENGES}/1/void"])
+def test_no_more_of_a_body_is_held_than_its_route_takes(api, token, target):
+    """Its length is not said, and its end never comes."""
+
+    async def begin():
+        stalled = asyncio.Event()
+        headers = [("content-type", "application/json"), ("authorization", f"Bearer {token}")]
+        how = {"peer": "127.0.0.1", "stalled": stalled}
+        asked = asyncio.ensure_future(
+            socketless.ask(api, target, "POST", [b" " * 300_000], headers, **how)
+        )
+        waits = asyncio.ensure_future(stalled.wait())
+        done, rest = await asyncio.wait({asked, waits}, return_when=asyncio.FIRST_COMPLETED)
+        for one in rest:
+            one.cancel()
+        assert done == {asked}
+        return await asked
+
+    assert "262144 octets" in problem(asyncio.run(begin()), "too-large")["detail"]
 
 
 def test_a_body_larger_than_any_route_takes(api, token):

@@ -11,10 +11,8 @@ from typing import Any, TypeAlias
 
 import structlog
 
-from scepkit.enrolment.challenges import batch
-from scepkit.errors import HTTPRefused
 from scepkit.protocol.scep.http import HTTPResponse
-from scepkit.server.api.problems import MEDIA_TYPE, Kind, ProblemError, of_refusal
+from scepkit.server.api.problems import MEDIA_TYPE, Kind, ProblemError
 from scepkit.server.http.exchange import NO_STORE, ClientGone, Exchange
 from scepkit.server.web import metrics
 
@@ -83,27 +81,24 @@ class Front:
         """Have the application answer.
 
         Raises:
-            ProblemError: the body is too large, or the application failed.
             ClientGone: the request never became whole.
         """
         answer = _Answer()
         is_read = False
 
         async def receive() -> _Message:
+            # Piece by piece: each route takes as many octets as it says, and holds no more.
             nonlocal is_read
             if is_read:
                 await exchange.gone()
                 return {"type": "http.disconnect"}
-            is_read = True
-            try:
-                body = await exchange.body(batch.MAX_OCTETS)
-            except HTTPRefused as error:
-                raise of_refusal(error) from error
-            return {"type": "http.request", "body": body, "more_body": False}
+            piece = await exchange.piece()
+            is_read = not piece
+            return {"type": "http.request", "body": piece, "more_body": not is_read}
 
         try:
             await self._app(self._scope(exchange), receive, answer.take)
-        except (ProblemError, ClientGone):
+        except ClientGone:
             raise
         except Exception:
             log.exception("bug in scepkit; please report it")

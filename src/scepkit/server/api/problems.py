@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from scepkit.errors import HTTPRefused, Local, ScepError, TooManyPending, UsageError
+from scepkit.errors import Local, ScepError, TooManyPending, UsageError
 
 MEDIA_TYPE = "application/problem+json"
 SCHEMA = "Problem"
@@ -162,12 +162,6 @@ def of_error(error: ScepError) -> ProblemError:
         return ProblemError(Kind.TOO_MANY_PENDING, error.message, hint=error.hint)
     log.error("server fault", error=error.message, hint=error.hint)
     return unavailable()
-
-
-def of_refusal(error: HTTPRefused) -> ProblemError:
-    """Return the problem that an HTTP request is which cannot be read."""
-    kind = Kind.TOO_LARGE if error.status == Kind.TOO_LARGE.value.status else Kind.NOT_HTTP
-    return ProblemError(kind, error.message)
 
 
 def install(app: FastAPI) -> None:

@@ -276,15 +276,27 @@ class Exchange:
         if said and (not said.isdigit() or int(said) > most):
             raise _too_large(most)
         body = bytearray()
-        while True:
-            body += self.arrived
-            self.arrived.clear()
-            if self._is_gone:
-                raise ClientGone
+        while piece := await self.piece():
+            body += piece
             if len(body) > most:
                 raise _too_large(most)
+        return bytes(body)
+
+    async def piece(self) -> bytes:
+        """Return the next octets of the body, once some have arrived; none at its end.
+
+        Raises:
+            ClientGone: it never became whole.
+        """
+        while True:
+            if self._is_gone:
+                raise ClientGone
+            if self.arrived:
+                piece = bytes(self.arrived)
+                self.arrived.clear()
+                return piece
             if self.is_whole:
-                return bytes(body)
+                return b""
             if self._owes_continue:
                 self._owes_continue = False
                 self._wire.write(_CONTINUE)
