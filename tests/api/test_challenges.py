@@ -201,22 +201,46 @@ def test_one_more_than_may_be_asked_for_at_once(api, token):
 
 def test_large_requests_at_once_are_bounded(api, token):
     """The memory of each is a stranger's to fill, if one that has a token."""
-    for _ in range(2):
-        api.service.bulks.acquire()
-    answer = api.post({"orders": [{}]}, token, target=BULK)
-    assert (answer.status, answer.headers["retry-after"]) == (503, "5")
-    # The log has nothing of it, so the answer says why.
-    assert "large requests" in problem(answer, "unavailable")["detail"]
-    api.service.bulks.release()
-    assert api.post({"orders": [{}]}, token, target=BULK).status == 201
-    # Nothing of it is read while others are: who sends 64 MiB waits with them.
-    api.service.bulks.acquire()
-    unread = api.post(b"{", token, target=BULK, headers=[("content-type", "application/json")])
-    assert unread.status == 503
-    api.service.bulks.release()
+    bulks, asked = api.service.bulks, {"orders": [{}]}
+    with bulks.taken(-1):
+        with bulks.taken(-2):
+            answer = api.post(asked, token, target=BULK)
+            assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+            # The log has nothing of it, so the answer says why.
+            assert "large requests" in problem(answer, "unavailable")["detail"]
+            # Nothing of it is read while others are: who sends 64 MiB waits with them.
+            headers = [("content-type", "application/json")]
+            assert api.post(b"{", token, target=BULK, headers=headers).status == 503
+        assert api.post(asked, token, target=BULK).status == 201
     # What cannot be used leaves its place as well.
     assert api.post({"orders": 1}, token, target=BULK).status == 422
-    assert api.post({"orders": [{}]}, token, target=BULK).status == 201
+    assert api.post(asked, token, target=BULK).status == 201
+
+
+def test_a_token_holds_one_place_for_large_requests(api, token):
+    """However slowly it sends them, the others get theirs."""
+    other, asked = api.new_token(name="other"), {"orders": [{}]}
+
+    async def while_one_stalls():
+        stalled = asyncio.Event()
+        begun = asyncio.ensure_future(slowly(token, stalled))
+        await stalled.wait()
+        answers = [await slowly(one) for one in (token, other)]
+        begun.cancel()
+        return answers
+
+    async def slowly(who, stalled=None):
+        body = json.dumps(asked).encode()
+        headers = [("content-type", "application/json"), ("authorization", f"Bearer {who}")]
+        how = {"peer": "127.0.0.1", "stalled": stalled}
+        return await socketless.ask(api, BULK, "POST", body, headers, **how)
+
+    of_same, of_other = asyncio.run(while_one_stalls())
+    assert of_same.status == 503
+    assert "of this token" in problem(of_same, "unavailable")["detail"]
+    assert of_other.status == 201
+    # What was given up has left its place.
+    assert api.post(asked, token, target=BULK).status == 201
 
 
 def test_a_list_comes_page_by_page(api, token):

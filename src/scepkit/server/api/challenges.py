@@ -19,7 +19,7 @@ from scepkit.operations.minting import IdempotencyKey, KeyReused, mint_once
 from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.duration import read_duration
 from scepkit.server.api.bodies import JSON, read_object
-from scepkit.server.api.problems import Kind, ProblemError, described, facts_of, unavailable
+from scepkit.server.api.problems import Kind, ProblemError, described, facts_of
 from scepkit.server.api.rights import EndpointName, Reader, ServiceOf, Writer, bearer
 from scepkit.server.api.service import Service
 from scepkit.server.directory import data_directory
@@ -33,7 +33,6 @@ _MAX_OCTETS = 256 * 1024
 _MAX_REASON = 1000
 _LARGEST = 999_999_999  # of the numbers of challenges
 _TEXT = "^[^\\x00]*$"  # PostgreSQL has no NUL in texts, and refuses to look for one
-_BUSY = "as many large requests as may be at once are being worked on"
 _PAGE, _MOST = 100, 1000
 
 
@@ -206,15 +205,11 @@ async def _order_of(request: Request, _token: Writer) -> dict[str, Any]:
 
 
 async def _orders_of(
-    request: Request, _token: Writer, service: ServiceOf
+    request: Request, token: Writer, service: ServiceOf
 ) -> AsyncIterator[dict[str, Any]]:
     """Read what may be large, and let a few do so at once: before it arrives, and until the end."""
-    if not service.bulks.acquire(blocking=False):
-        raise unavailable(_BUSY)
-    try:
+    with service.bulks.taken(token.id):
         yield await read_object(request, batch.MAX_OCTETS)
-    finally:
-        service.bulks.release()
 
 
 async def _reason_of(request: Request, _token: Writer) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from scepkit.enrolment.challenges.one_time import OneTimeChallenges
 from scepkit.enrolment.rate_limit import Limiters
 from scepkit.errors import ScepError, StoreError, UsageError
 from scepkit.server.api import tls
+from scepkit.server.api.places import Places
 from scepkit.server.api.problems import Kind, ProblemError
 from scepkit.server.directory import data_directory
 from scepkit.server.directory.data_directory import Home
@@ -36,7 +37,7 @@ class Service:
         now: as given.
         wrong_tokens: counts them by address.
         requests: counts those of each token.
-        bulks: lets a few large requests in at once.
+        bulks: the places for large requests.
         context: as given.
     """
 
@@ -52,7 +53,7 @@ class Service:
         self.now = now
         self.wrong_tokens = Limiters(now)
         self.requests = Limiters(now)
-        self.bulks = threading.BoundedSemaphore(2)
+        self.bulks = Places(2)
         self.context = context
         self._prepared: Home | None = None
         self._lock = threading.Lock()
