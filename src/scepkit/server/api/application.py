@@ -6,10 +6,10 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
 from scepkit.server.api import challenges, health, problems
+from scepkit.server.api.parameters import operation
 from scepkit.server.api.service import Service
 
 PREFIX = "/api/v1"
@@ -32,7 +32,7 @@ def create(service: Service) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        generate_unique_id_function=_operation,
+        generate_unique_id_function=operation,
     )
     app.state.service = service
     problems.install(app)
@@ -42,10 +42,6 @@ def create(service: Service) -> FastAPI:
     app.include_router(routes)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     return app
-
-
-def _operation(route: APIRoute) -> str:
-    return f"{route.tags[0]}_{route.name}" if route.tags else route.name
 
 
 def _described(app: FastAPI) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityS
 from scepkit.errors import StoreError
 from scepkit.operations import tokens
 from scepkit.operations.tokens import Scope
+from scepkit.server.api.parameters import check_parameters
 from scepkit.server.api.problems import Kind, ProblemError, facts_of
 from scepkit.server.api.service import Service
 from scepkit.server.http.peers import network
@@ -53,7 +54,8 @@ def allowed(
     """Return the token of a request that may do what it asks for.
 
     Raises:
-        ProblemError: it has none, or one that is not good for it.
+        ProblemError: it has none, or one that is not good for it; or the query has parameters that
+            the route has not.
     """
     token = _known(request, service, credentials)
     facts_of(request)["token"] = token.actor
@@ -76,6 +78,8 @@ def allowed(
     endpoint = request.path_params.get("endpoint")
     if endpoint is not None:
         _check_endpoint(token, endpoint, service)
+    # Not before: whoever has no token is told of nothing else.
+    check_parameters(request)
     return token
 
 
