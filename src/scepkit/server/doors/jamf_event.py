@@ -30,7 +30,7 @@ _MOST_FIELDS = 100
 _MOST_CHARACTERS = 1000
 # 13 digits are milliseconds (Jamf), 10 are seconds (Fleet).
 _MILLISECONDS = 100_000_000_000
-_DIGITS = 16
+_NUMBER = re.compile(r"[0-9]{1,16}(?:\.[0-9]{1,9})?")
 _LATEST = 253_402_300_799  # seconds: the year 9999
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+|[A-Z]")
@@ -157,13 +157,44 @@ def _table(tables: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _time_of(value: Any) -> datetime | None:
-    """Return the time of a number of seconds or milliseconds, as a number or as text."""
-    text = str(value).strip()
-    if isinstance(value, bool) or not (text.isascii() and text.isdigit()) or len(text) > _DIGITS:
+    """Return the time of an event; None where it does not say one.
+
+    Args:
+        value: seconds or milliseconds, as a number or as text; or RFC 3339.
+
+    Raises:
+        HTTPRefused: it says one that cannot be read, and so may be one of another time; HTTP 400.
+    """
+    # XML's empty element is as JSON's null.
+    if value is None or value == "":
         return None
-    number = int(text)
-    seconds = number / 1000 if number >= _MILLISECONDS else number
-    return datetime.fromtimestamp(seconds, UTC) if seconds <= _LATEST else None
+    found = _of_number(value) if not isinstance(value, str) else _of_text(value.strip())
+    if found is None:
+        raise HTTPRefused(
+            400,
+            "eventTimestamp cannot be read: it has to be a number of seconds or milliseconds, or a "
+            "time with its zone as RFC 3339 has it",
+        )
+    return found
+
+
+def _of_number(value: Any) -> datetime | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    # A number that is none, NaN, is in no order.
+    if not 0 <= value <= _LATEST * 1000:
+        return None
+    return datetime.fromtimestamp(value / 1000 if value >= _MILLISECONDS else value, UTC)
+
+
+def _of_text(text: str) -> datetime | None:
+    if _NUMBER.fullmatch(text):
+        return _of_number(float(text))
+    try:
+        found = datetime.fromisoformat(text.upper())
+    except ValueError:
+        return None
+    return None if found.tzinfo is None else found
 
 
 def _device(event: Mapping[str, Any]) -> dict[str, str]:
