@@ -133,6 +133,38 @@ def test_the_answer_is_the_challenge_and_nothing_else(opened, body, kind):
     }
 
 
+LATIN = in_xml(event({"serialNumber": "Ä1"})).decode().replace("UTF-8", "ISO-8859-1")
+UNDECLARED = LATIN.partition("?>")[2]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (LATIN.encode("latin-1"), "text/xml"),
+        (LATIN.replace("ISO-8859-1", "windows-1252").encode("cp1252"), "text/xml"),
+        (UNDECLARED.encode("latin-1"), "text/xml; charset=ISO-8859-1"),
+        (UNDECLARED.encode("latin-1"), 'application/xml;CHARSET="iso-8859-1"'),
+        # The media type says more than the XML does, and a byte order mark more than both.
+        (LATIN.encode(), "text/xml; charset=utf-8"),
+        (UNDECLARED.encode("utf-8-sig"), "text/xml; charset=iso-8859-1"),
+        (UNDECLARED.encode("utf-16"), "text/xml; charset=utf-8"),
+        (UNDECLARED.encode("utf-8-sig"), ""),
+        (UNDECLARED.encode("utf-16"), ""),
+        (json.dumps(event({"serialNumber": "Ä1"})).encode("utf-8-sig"), ""),
+    ],
+)
+def test_an_event_in_any_charset_that_it_may_have_is_read(body, kind):
+    """RFC 7303 section 3."""
+    assert jamf_event.read(body, kind).device == {"serial_number": "Ä1"}
+
+
+@pytest.mark.parametrize("charset", ["x-none", "base64", "utf-7", '"\0"', "idna"])
+def test_an_event_in_a_charset_that_is_none_is_refused(charset):
+    with pytest.raises(HTTPRefused) as refused:
+        jamf_event.read(UNDECLARED.encode(), f"text/xml; charset={charset}")
+    assert refused.value.status == 400
+
+
 def test_a_challenge_is_for_its_device_alone(opened):
     server, path = opened(subject="CN={serial_number},O=Example", sans=("uri:urn:udid:{udid}",))
     ra = recipient(path)

@@ -7,11 +7,13 @@ of `targetDevice` (Jamf) and `device` (Fleet), and what is deeper in there, by n
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.message import Message
 from typing import Any
 from xml.parsers import expat
 
@@ -21,6 +23,10 @@ from scepkit.errors import HTTPRefused
 EVENT = "SCEPChallenge"
 MAX_BODY = 64 * 1024
 """The octets that an event may have."""
+
+_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# What may stand before the first octet that tells XML from JSON.
+_BEFORE = b"".join(_MARKS) + b" \t\r\n\0"
 
 _DEVICES = ("targetDevice", "device")
 # Tables in tables; an event has four.
@@ -54,18 +60,20 @@ def read(body: bytes, content_type: str) -> ChallengeEvent:
 
     Args:
         body: of the POST.
-        content_type: its media type; where there is none the body tells.
+        content_type: its media type with parameters; where there is none the body tells.
 
     Raises:
         HTTPRefused: it is none; HTTP 400, or 415 for a media type that is neither.
     """
+    said = Message()
+    said["Content-Type"] = content_type
     kind = content_type.partition(";")[0].strip().lower()
     if not kind:
-        kind = "text/xml" if body.lstrip().startswith(b"<") else "application/json"
+        kind = "text/xml" if body.lstrip(_BEFORE).startswith(b"<") else "application/json"
     if kind.endswith(("/json", "+json")):
         tables = _of_json(body)
     elif kind.endswith(("/xml", "+xml")):
-        tables = _of_xml(body)
+        tables = _of_xml(body, said.get_content_charset())
     else:
         raise HTTPRefused(415, "send application/json or text/xml")
     webhook, event = _table(tables, "webhook"), _table(tables, "event")
@@ -134,8 +142,16 @@ def _refuse_doctype(*_declared: object) -> None:
     raise HTTPRefused(400, "the XML has a document type declaration, which is not taken")
 
 
-def _of_xml(body: bytes) -> Mapping[str, Any]:
-    elements, parser = _Elements(), expat.ParserCreate()
+def _of_xml(body: bytes, charset: str | None) -> Mapping[str, Any]:
+    """Read XML: a byte order mark says more than the charset, and that more than the XML itself.
+
+    So has it RFC 7303 section 3.
+    """
+    try:
+        parser = expat.ParserCreate(None if body.startswith(_MARKS) else charset)
+    except ValueError:
+        raise HTTPRefused(400, "the charset of the media type is none") from None
+    elements = _Elements()
     parser.StartDoctypeDeclHandler = _refuse_doctype
     parser.EntityDeclHandler = _refuse_doctype
     parser.StartElementHandler = elements.start
