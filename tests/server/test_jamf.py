@@ -296,6 +296,17 @@ def test_without_the_device_that_the_rule_demands_there_is_no_challenge(opened, 
     assert not stored_challenges(path)
 
 
+def test_what_the_rule_demands_is_looked_for_among_all_that_is_said(opened):
+    """Of what else is known of a device as much is kept as a challenge may have."""
+    server, path = opened(subject="CN={serial_number}", require=["udid"])
+    many = {f"field{number}": "x" for number in range(150)}
+    (answer,) = run(server, post(event({**many, "serialNumber": "C02XK1", "udid": "0000-AB"})))
+    assert answer.status == 200, answer.body
+    (made,) = stored_challenges(path)
+    assert (made.subject, made.label, len(made.data)) == ("CN=C02XK1", "C02XK1", 100)
+    assert {"serial_number", "udid", "field0"} < made.data.keys()
+
+
 def test_two_devices_in_one_event_are_none(opened):
     server, path = opened(require=["serial_number"])
     both = event()

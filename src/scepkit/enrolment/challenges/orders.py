@@ -14,7 +14,6 @@ from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.general_name import GeneralName, parse_san
 from scepkit.protocol.rfc4514 import parse_subject
 
-_MAX_DATA = 100  # texts of one challenge
 _MAX_VALUE = 1000  # characters
 
 DATA_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -25,6 +24,9 @@ MAX_USES = 100_000
 
 MAX_LABEL = 100
 """The characters that a label may have."""
+
+MAX_DATA = 100
+"""The texts that the data of one challenge may be."""
 
 
 class SecretForm(StrEnum):
@@ -169,8 +171,8 @@ def check_data(given: Mapping[Any, Any]) -> dict[str, str]:
         UsageError: there are too many, a name is none, or a value is no text that can be in a
             certificate.
     """
-    if len(given) > _MAX_DATA:
-        raise UsageError(f"there are {len(given)} data, at most {_MAX_DATA} are taken")
+    if len(given) > MAX_DATA:
+        raise UsageError(f"there are {len(given)} data, at most {MAX_DATA} are taken")
     for name, value in given.items():
         if not isinstance(name, str) or not DATA_NAME.fullmatch(name):
             raise UsageError(

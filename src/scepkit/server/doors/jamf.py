@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from scepkit.enrolment.challenges.orders import MAX_LABEL, ChallengeOrder, MintedChallenge
+from scepkit.enrolment.challenges.orders import MAX_DATA, MAX_LABEL, ChallengeOrder, MintedChallenge
 from scepkit.errors import BoundReached, HTTPRefused, TooManyPending, UsageError
 from scepkit.operations.challenges import mint
 from scepkit.protocol.scep.http import TEXT, HTTPResponse
@@ -23,6 +23,8 @@ from scepkit.store import Door
 PROBE_ANSWER = "no-device-and-so-no-challenge"
 """The answer to an event about no device, where that is wanted; no certificate is issued for it."""
 
+# What people find a challenge by: the first of them that is known.
+_LABELS = ("serial_number", "udid", "uuid")
 _METHODS = ("POST",)
 _PATH = re.compile(r"/scep/([a-z0-9-]{1,32})/challenge/jamf/?")
 _MOST_OFF = timedelta(hours=1)
@@ -133,8 +135,11 @@ def _order(event: ChallengeEvent, door: JamfDoor) -> ChallengeOrder:
     Raises:
         HTTPRefused: something that is said of it cannot be in a name; HTTP 422.
     """
-    device = dict(event.device)
-    label = device.get("serial_number") or device.get("udid") or device.get("uuid") or ""
+    needed = [one for one in (*door.settings.needed, *_LABELS) if one in event.device]
+    # More than a challenge may have; what is needed comes first.
+    names = [*dict.fromkeys((*needed, *event.device))][:MAX_DATA]
+    device = {name: event.device[name] for name in names}
+    label = next((device[one] for one in _LABELS if one in device), "")
     try:
         return door.settings.order(device, label=label if 0 < len(label) <= MAX_LABEL else None)
     except UsageError as error:

@@ -31,8 +31,6 @@ _BEFORE = b"".join(_MARKS) + b" \t\r\n\0"
 _DEVICES = ("targetDevice", "device")
 # Tables in tables; an event has four.
 _DEEPEST = 20
-# Of the fields of a device; data of a challenge may be 100.
-_MOST_FIELDS = 100
 _MOST_CHARACTERS = 1000
 # 13 digits are milliseconds (Jamf), 10 are seconds (Fleet).
 _MILLISECONDS = 100_000_000_000
@@ -219,8 +217,7 @@ def _device(event: Mapping[str, Any]) -> dict[str, str]:
     for key in _DEVICES:
         for name, text in _texts(event.get(key), _DEEPEST):
             said.setdefault(name, set()).add(text)
-    found = {name: texts.pop() for name, texts in said.items() if len(texts) == 1}
-    return dict([*found.items()][:_MOST_FIELDS])
+    return {name: texts.pop() for name, texts in said.items() if len(texts) == 1}
 
 
 def _texts(value: Any, depth: int) -> Iterator[tuple[str, str]]:
