@@ -10,10 +10,11 @@ import pytest
 
 from enrolment import devices
 from scepkit.errors import ThirdPartyFailed
-from scepkit.server.intune import codes
+from scepkit.server.intune import client, codes, discovery, tokens
 from scepkit.server.intune.client import IntuneClient, Issued
-from scepkit.server.intune.discovery import NoService
-from scepkit.server.intune.exchange import Rejected, Unreachable
+from scepkit.server.intune.discovery import CONNECTOR, VALIDATION, NoService
+from scepkit.server.intune.exchange import Rejected, Reply, Unreachable
+from scepkit.server.intune.registration import Registration
 from scepkit.server.intune.tokens import NoToken
 from server.intune import Running, program
 
@@ -271,6 +272,75 @@ def test_the_stand_in_lets_a_challenge_serve_one_transaction_or_any(intune):
 def test_what_a_service_says_does_not_hold_a_secret(intune):
     registration = intune.registration()
     assert registration.secret not in repr(registration)
+
+
+@pytest.fixture
+def answering(monkeypatch):
+    """Return a function that makes a client to whom Microsoft's services answer so."""
+    found = f'{{"value": [{{"providerName": "{VALIDATION}", "uri": "https://a.example"}}, '
+    found += f'{{"providerName": "{CONNECTOR}", "uri": "https://b.example"}}]}}'
+
+    def answering(answer, seconds="3599"):
+        async def exchange(_registration, _method, url, _headers, _body=None):
+            if "oauth2" in url:
+                body = f'{{"access_token": "t", "expires_in": {seconds}}}'
+            else:
+                body = found if "servicePrincipals" in url else answer
+            return Reply("a.example", 200, body.encode())
+
+        for module in (client, discovery, tokens):
+            monkeypatch.setattr(module, "exchange", exchange)
+        registration = Registration(name="n", tenant="t", client_id="c", secret="s")
+        return IntuneClient(registration, lambda: 0.0)
+
+    return answering
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ('{"code": "Success"}', True),
+        ('{"code": "Success", "errorDescription": null, "transactionId": null}', True),
+        ('{"code": "Success", "transactionId": "tx", "more": {"a": [null]}}', True),
+        ('\ufeff{"code": "Success"}', True),
+        ('{"code": "Success", "transactionId": "ty"}', None),
+        ('{"code": "Success", "transactionId": 1}', None),
+        ('{"code": null}', None),
+        ('{"Code": "Success"}', None),
+        ('{"code": "Success", "code": "Success"}', None),
+    ],
+)
+def test_a_member_that_is_null_says_nothing(answering, answer, said):
+    """Where a transactionId of null counted as another one, nobody got a certificate."""
+    (word,) = run(answering(answer), validate(b""))
+    assert (None if isinstance(word, Rejected) else word.is_success) is said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "held"),
+    [
+        ("3599", 3299),
+        ('"3599"', 3299),
+        ("3599.0", 3299),
+        ("60", 30),
+        ("1" + "0" * 400, 86100),
+        ("1e999", 86100),
+        ('"' + "9" * 50 + '"', 86100),
+        *[(one, 0) for one in ("0", "-1", "NaN", "null", "true", '"soon"', "[]")],
+    ],
+)
+def test_a_token_lives_as_long_as_is_said_and_a_day_at_most(answering, seconds, held):
+    one = answering('{"code": "Success"}', seconds)
+    (word,) = run(one, validate(b""))
+    assert word.is_success
+    assert one.tokens._held[one.registration.intune_scope].good_until == held
+
+
+@pytest.mark.parametrize("answer", ['{"value": []}', '{"value": null}', '{"value": [null]}'])
+def test_an_empty_queue_is_one(answering, answer):
+    assert run(answering(answer), lambda one: one.revocation_requests()) == [[]]
+    (said,) = run(answering("{}"), lambda one: one.revocation_requests())
+    assert "is no list" in said.message
 
 
 def test_the_revocation_queue_is_taken_and_answered(intune):

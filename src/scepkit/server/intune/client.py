@@ -155,7 +155,10 @@ class IntuneClient:
         """
         body = {"downloadParameters": {"maxRequests": most, "issuerName": None}}
         call = "CertificateAuthorityRequests/downloadRevocationRequests"
-        found = (await self._call(CONNECTOR, call, body)).members().get("value")
+        members = (await self._call(CONNECTOR, call, body)).members()
+        found = members.get("value")
+        if "value" in members and found is None:
+            return []
         if not isinstance(found, list):
             raise Rejected("the revocation queue is no list", 200)
         return [one for one in found[:most] if isinstance(one, dict)]
@@ -193,11 +196,12 @@ class IntuneClient:
         activity = str(uuid.uuid4())
         reply = await self._call(VALIDATION, f"ScepActions/{call}", body, activity)
         found = reply.members()
-        code, about = found.get("code"), found.get("transactionId", transaction_id)
+        code, about = found.get("code"), found.get("transactionId")
         if not isinstance(code, str) or not code:
             said = f"the answer of {reply.host} has no code (activity {activity})"
             raise Rejected(said, reply.status)
-        if about != transaction_id:
+        # .NET writes a member without a value as null.
+        if about not in (None, transaction_id):
             said = f"the answer of {reply.host} is about another transaction (activity {activity})"
             raise Rejected(said, reply.status)
         return Word(line(code, 64), line(found.get("errorDescription")), activity)

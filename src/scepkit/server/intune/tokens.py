@@ -105,16 +105,18 @@ class Tokens:
         # It becomes a header.
         if not isinstance(token, str) or not re.fullmatch(r"[!-~]{1,16384}", token):
             raise NoToken(f"the answer of {reply.host} has no access_token")
-        lives = min(_seconds(seconds), _MOST_SECONDS)
+        lives = _seconds(seconds)
         return _Held(token, asked + max(lives - SKEW, lives * _HALF))
 
 
 def _seconds(value: object) -> float:
-    """Return the life of a token; some proxies of Entra write numbers as text."""
+    """Return the life of a token, a day at most; some proxies of Entra write numbers as text."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
-        return float(value[:9])
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return max(0.0, float(value)) if is_number and isinstance(value, int | float) else 0.0
+        value = int(value[:9])
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        return 0.0
+    # As it is: there are whole numbers that no float can be.
+    return float(min(value, _MOST_SECONDS))
 
 
 def _refused(reply: Reply) -> NoToken:
