@@ -271,6 +271,50 @@ def test_what_an_answer_may_add():
     assert verdict.answer.members == {"data": {"ou": "x", "n": "3", "yes": "true"}}
 
 
+@pytest.mark.parametrize(
+    ("data", "kept"),
+    [
+        (
+            {"deviceOwner": "anna", "Role": "a", "device-owner": "a", "": "a", "ou": "x"},
+            {"ou": "x"},
+        ),
+        # Go writes a text that is not there so.
+        ({"ou": "", "role": "a"}, {"role": "a"}),
+        ({"deviceOwner": "anna"}, {}),
+    ],
+)
+def test_what_a_service_for_step_ca_says_beside_its_data_is_left_out(data, kept):
+    """A service that was not written for scepkit has names of its own, and its yes is one."""
+    said = json.dumps({"allow": True, "data": data}).encode()
+    assert dict(DIALECTS["smallstep"].verdict(question(), said).answer.data) == kept
+
+
+@pytest.mark.parametrize("value", ["a\nb", "x" * 1001, "\ud800"])
+def test_data_of_a_service_for_step_ca_that_no_certificate_can_have_are_no_answer(value):
+    said = json.dumps({"allow": True, "data": {"ou": value}}).encode()
+    with pytest.raises(ThirdPartyFailed, match="the data ou has to be"):
+        DIALECTS["smallstep"].verdict(question(), said)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_byte_order_mark_before_an_answer_is_passed_over(dialect):
+    """RFC 8259 section 8.1: some services write one."""
+    said = {"allow": False, "id": "delivery-1"}
+    answer = json.dumps(said).encode("utf-8-sig")
+    assert DIALECTS[dialect].verdict(question(), answer) == No("without a reason")
+
+
+def test_a_whole_number_of_seconds_may_be_written_with_a_fraction():
+    """As Python writes what total_seconds returns."""
+    said = {"allow": True, "id": "delivery-1", "validity_seconds": 60.0}
+    verdict = DIALECTS["scepkit"].verdict(question(), json.dumps(said).encode())
+    assert verdict.answer.validity == timedelta(seconds=60)
+    for wrong in (60.5, 0.0, -1.0, 1e300):
+        answer = json.dumps(said | {"validity_seconds": wrong}).encode()
+        with pytest.raises(ThirdPartyFailed, match="validity_seconds"):
+            DIALECTS["scepkit"].verdict(question(), answer)
+
+
 def test_a_member_that_is_unknown():
     """A word in it may be what the yes depends on."""
     said = {"allow": True, "id": "delivery-1", "subjct": "CN=b"}

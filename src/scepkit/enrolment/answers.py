@@ -182,6 +182,9 @@ def _check_validity(validity: object) -> None:
 
 
 def _seconds(value: object) -> timedelta:
+    if isinstance(value, float) and value.is_integer():
+        # JSON has one kind of numbers: 60.0 is whole.
+        value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 1 << 40:
         raise _unusable("its validity_seconds is no number of seconds")
     return timedelta(seconds=value)

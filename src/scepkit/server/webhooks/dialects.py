@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from scepkit.enrolment.answers import NOTHING, ServiceAnswer
+from scepkit.enrolment.challenges.orders import DATA_NAME
 from scepkit.enrolment.third_parties import No, Verdict, Yes
 from scepkit.errors import ThirdPartyFailed
 from scepkit.protocol.algorithms import RSA_KEY
@@ -121,7 +122,11 @@ class Smallstep:
         }
 
     def verdict(self, question: Question, answer: bytes) -> Verdict:  # noqa: ARG002
-        """Read an answer; of its data counts what is text, a number, true or false."""
+        """Read an answer; of its data counts what is text, a number, true or false.
+
+        What data cannot be called is left out, as what is deeper is: the service was not written
+        for scepkit. A template that names it fails.
+        """
         found = _object(answer)
         if not _allowed(found.get("allow")):
             error = found.get("error")
@@ -133,10 +138,11 @@ class Smallstep:
 
 
 def _flat(data: Mapping[str, object]) -> dict[str, str]:
+    """Return the data that a template can name; Go writes a text that is not there as ""."""
     return {
         name: value if isinstance(value, str) else json.dumps(value)
         for name, value in data.items()
-        if isinstance(value, str | int | float)
+        if isinstance(value, str | int | float) and value != "" and DATA_NAME.fullmatch(name)
     }
 
 
@@ -234,7 +240,7 @@ def _object(answer: bytes) -> dict[str, Any]:
     """
     try:
         found = json.loads(
-            answer.decode("utf-8"), object_pairs_hook=_once_each, parse_constant=_refuse
+            answer.decode("utf-8-sig"), object_pairs_hook=_once_each, parse_constant=_refuse
         )
     except (ValueError, RecursionError) as error:
         raise ThirdPartyFailed("the answer is no JSON object") from error
