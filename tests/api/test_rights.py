@@ -170,8 +170,19 @@ def test_a_path_that_leads_nowhere(api, path):
 def test_a_method_that_is_not_allowed(api):
     answer = api.ask(CHALLENGES, "DELETE")
     assert answer.status == 405
-    assert answer.headers["allow"] == "GET, POST"
+    assert answer.headers["allow"] == "GET, HEAD, POST"
     problem(answer, "method-not-allowed")
+    assert api.ask(f"{CHALLENGES}/bulk", "HEAD").headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("path", ["/api/v1/health", "/api/v1/openapi.json", CHALLENGES])
+def test_the_head_of_what_a_get_answers(api, token, path):
+    """Programs that watch a server ask for no more (RFC 9110 section 9.3.2)."""
+    whole, head = api.ask(path, token=token), api.ask(path, "HEAD", token=token)
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers == whole.headers
+    problem(api.ask(CHALLENGES), "token-missing")
+    assert api.ask(CHALLENGES, "HEAD").status == 401
 
 
 def test_health_needs_no_token(api, monkeypatch):

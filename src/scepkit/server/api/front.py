@@ -112,7 +112,8 @@ class Front:
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": "1.1",
-            "method": head.method,
+            # Without the body it is sent as one for GET (RFC 9110 section 9.3.2).
+            "method": "GET" if head.method == "HEAD" else head.method,
             "scheme": "https" if self._has_tls else "http",
             "path": head.path,
             "raw_path": head.url.partition(b"?")[0],

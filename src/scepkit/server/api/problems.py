@@ -227,7 +227,9 @@ def _methods(request: Request) -> list[str]:
     fitting = [one for one in paths if _fits(one, request.url.path)]
     # Of `bulk` and a number that it might be, what is written out counts.
     best = min(fitting, key=lambda one: one.count("{"), default=None)
-    return sorted(one.upper() for one in paths[best]) if best else ["GET", "HEAD"]
+    found = {one.upper() for one in paths[best]} if best else {"GET"}
+    # The front makes a GET of it.
+    return sorted(found | {"HEAD"} if "GET" in found else found)
 
 
 def _fits(template: str, path: str) -> bool:
