@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from scepkit.server.api.application import PREFIX
 from scepkit.server.api.problems import Kind
 
@@ -42,6 +44,26 @@ def test_members(api):
     ):
         for member in schemas[name]["properties"]:
             assert f"`{member}`" in PAGE, (name, member)
+
+
+@pytest.mark.parametrize(
+    ("member", "of", "order"),
+    [
+        ("data", "additionalProperties", lambda text: {"data": {"owner": text}}),
+        ("sans", "items", lambda text: {"subject": "CN=a", "sans": [text]}),
+    ],
+)
+def test_the_description_has_the_lengths_that_are_refused(api, token, member, of, order):
+    said = description(api)["components"]["schemas"]["Order"]["properties"][member]
+    found = said.get(of) or said["anyOf"][0][of]
+    for length, is_taken in (
+        (found["minLength"] - 1, False),
+        (found["minLength"], True),
+        (found["maxLength"], True),
+        (found["maxLength"] + 1, False),
+    ):
+        answer = api.post(order("x" * length), token)
+        assert answer.status == (201 if is_taken else 422), (length, answer.body)
 
 
 def test_problems():

@@ -14,8 +14,6 @@ from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.general_name import GeneralName, parse_san
 from scepkit.protocol.rfc4514 import parse_subject
 
-_MAX_VALUE = 1000  # characters
-
 DATA_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 """The names that data may have."""
 
@@ -27,6 +25,9 @@ MAX_LABEL = 100
 
 MAX_DATA = 100
 """The texts that the data of one challenge may be."""
+
+MAX_VALUE = 1000
+"""The characters that each of them may have."""
 
 
 class SecretForm(StrEnum):
@@ -180,8 +181,8 @@ def check_data(given: Mapping[Any, Any]) -> dict[str, str]:
                 hint="a name has up to 32 of a-z, 0-9 and _, and begins with a letter",
             )
         is_text = isinstance(value, str) and value.isprintable()
-        if not is_text or not 0 < len(value) <= _MAX_VALUE:
-            raise UsageError(f"the data {name} has to be 1 to {_MAX_VALUE} characters in one line")
+        if not is_text or not 0 < len(value) <= MAX_VALUE:
+            raise UsageError(f"the data {name} has to be 1 to {MAX_VALUE} characters in one line")
     return dict(given)
 
 

@@ -12,7 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.convertors import IntegerConvertor, register_url_convertor
 
 from scepkit.enrolment.challenges import batch
-from scepkit.enrolment.challenges.orders import MAX_LABEL, MAX_USES, ChallengeOrder, MintedChallenge
+from scepkit.enrolment.challenges.orders import (
+    MAX_LABEL,
+    MAX_USES,
+    MAX_VALUE,
+    ChallengeOrder,
+    MintedChallenge,
+)
 from scepkit.errors import UsageError
 from scepkit.operations import challenges
 from scepkit.operations.minting import IdempotencyKey, KeyReused, mint_once
@@ -51,6 +57,11 @@ router = APIRouter(
 )
 
 
+_San: TypeAlias = Annotated[
+    str, Field(min_length=1, max_length=4096, json_schema_extra={"format": "san"})
+]
+
+
 class Order(BaseModel):
     """An order for one challenge; a member that is null is as one that is not there."""
 
@@ -72,7 +83,7 @@ class Order(BaseModel):
         json_schema_extra={"format": "rfc4514"},
         description="The only subject that it is good for, as RFC 4514 has it; any without it.",
     )
-    sans: list[Annotated[str, Field(json_schema_extra={"format": "san"})]] | None = Field(
+    sans: list[_San] | None = Field(
         default=None,
         max_length=100,
         description="The only subject alternative names that it is good for: `dns:`, `ip:`, "
@@ -99,7 +110,12 @@ class Order(BaseModel):
         max_length=100,
         json_schema_extra={
             "propertyNames": {"pattern": "^[a-z][a-z0-9_]{0,31}$"},
-            "additionalProperties": {"type": "string", "format": "data"},
+            "additionalProperties": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": MAX_VALUE,
+                "format": "data",
+            },
         },
         description="What the endpoint's profile may put into the certificate, by name.",
     )
