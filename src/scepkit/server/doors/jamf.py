@@ -106,8 +106,8 @@ class JamfFront(DoorFront[JamfDoor]):
             return HTTPResponse(200, PROBE_ANSWER.encode("ascii"), TEXT, NO_STORE)
         raise HTTPRefused(
             422,
-            f"a challenge is bound to its device here, and the event does not say, or says twice: "
-            f"{', '.join(missing)}",
+            "a challenge is bound to its device here, and the event does not say, says twice, or "
+            f"says with characters that no name or list can show: {', '.join(missing)}",
         )
 
     async def _minted(self, door: JamfDoor, order: ChallengeOrder) -> MintedChallenge:
