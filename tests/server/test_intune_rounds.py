@@ -75,6 +75,17 @@ def test_the_queue_is_looked_into_every_fifteen_minutes(site):
     assert site.count("download") == 3
 
 
+def test_a_clock_that_was_ahead_holds_nothing_up(site):
+    """It had a notification wait, and was the clock of a process that is gone."""
+    site.now = NOW + timedelta(days=365)
+    site.intune.fault("failure", "status:503", 1)
+    site.fail()
+    asyncio.run(site.rounds().run())
+    site.now = NOW
+    asyncio.run(site.rounds().run())
+    assert site.count("failure") == 2
+
+
 def test_one_process_at_a_time_works(site):
     site.fail()
     first, second = site.rounds(), site.rounds()

@@ -297,20 +297,24 @@ def test_one_of_two_processes_delivers(store, configured):
     assert len(service.asked) == len({one["id"] for one in service.asked}) == 31
 
 
+def by_clock(store, settings, clock):
+    """Return a notifier that looks when it is told to, by a clock that is set."""
+    return Notifier(
+        store,
+        channels_of(settings, None),
+        Upkeep(store, lambda: settings, dict),
+        FailingRules(store, dict),
+        lambda: clock[0],
+    )
+
+
 def test_who_comes_after_a_crash_waits_for_the_end_of_the_lease(store, configured):
     at = now()
     assert store.take_lease("outbox", "the dead", now=at, until=at + LEASE_TIME)
     tell(store)
     with Service(lambda _: TAKEN) as service:
         clock = [at]
-        settings = configured(service.url)
-        notifier = Notifier(
-            store,
-            channels_of(settings, None),
-            Upkeep(store, lambda: settings, dict),
-            FailingRules(store, dict),
-            lambda: clock[0],
-        )
+        notifier = by_clock(store, configured(service.url), clock)
         asyncio.run(notifier._look())
         assert service.asked == []
         clock[0] = at + LEASE_TIME
@@ -321,6 +325,33 @@ def test_who_comes_after_a_crash_waits_for_the_end_of_the_lease(store, configure
 
         asyncio.run(later())
         assert len(service.asked) == 1
+
+
+def test_a_clock_that_was_ahead_and_is_set_back_holds_nothing_up(store, configured):
+    """A receiver that rested by it, the upkeep, and the lease that others may have."""
+    clock = [now() + timedelta(days=365)]
+    answers = chain([(500, {}, b"")] * 3, iter(lambda: TAKEN, None))
+    with Service(lambda _: next(answers)) as service:
+        notifier = by_clock(store, configured(service.url), clock)
+
+        async def look():
+            await notifier._look()
+            await notifier._lines["siem"].task
+
+        async def ahead_and_back():
+            for _ in range(3):
+                store.announce(Event(EventType.TEST, clock[0], "", {}))
+                await look()
+            assert notifier._lines["siem"].rests_until > clock[0]
+            clock[0] = now()
+            await look()
+
+        asyncio.run(ahead_and_back())
+    assert waiting(store) == 0
+    assert notifier._upkeep_at <= clock[0] + timedelta(minutes=1)
+    # Whoever comes after it waits for a lease of now.
+    then = clock[0] + LEASE_TIME
+    assert store.take_lease("outbox", "another", now=then, until=then + LEASE_TIME)
 
 
 # --- kill -9 --------------------------------------------------------------------------------------

@@ -418,6 +418,42 @@ def test_two_at_once_tell_it_once(url, told):
     assert len(found) == len(set(found)) == 19
 
 
+# --- a clock that was ahead, and is right again ---------------------------------------------------
+
+YEAR = timedelta(days=365)
+
+
+def test_what_was_put_there_meanwhile_is_due(told):
+    told.announce(Event(EventType.TEST, NOW + YEAR, "", {"n": 1}))
+    (row,) = told.due("siem", NOW, 10)
+    # It fails as others do: again after its pause, and given up in time.
+    told.settle([], [FailedTry(row.id, "HTTP 500", NOW + timedelta(minutes=30))], NOW)
+    assert told.due("siem", NOW + timedelta(minutes=29), 10) == []
+    (row,) = told.due("siem", NOW + timedelta(minutes=30), 10)
+    assert told.give_up("siem", before=SOON, now=SOON) == 1
+
+
+def test_ends_that_it_passed_over_are_told(told):
+    passed, near, later = end(100), end(10), end(390)
+    for one in (passed, near, later):
+        told.record(one).result()
+    announce(told)
+    assert serials(told) == [near.serial]
+    announce(told, NOW + YEAR)
+    assert serials(told) == [later.serial]
+    announce(told, NOW + timedelta(days=75))
+    assert serials(told, NOW + YEAR) == [passed.serial]
+    announce(told, NOW + timedelta(days=76))
+    assert serials(told, NOW + YEAR) == []
+
+
+def test_what_is_told_once_is_told_in_its_time_again(told):
+    early = Event(EventType.CA_EXPIRING, NOW + YEAR, "", {})
+    assert told.announce_once("siem", "ca/ab/30", early)
+    assert told.announce_once("siem", "ca/ab/30", early._replace(at=NOW))
+    assert not told.announce_once("siem", "ca/ab/30", early._replace(at=SOON))
+
+
 # --- leases ---------------------------------------------------------------------------------------
 
 
@@ -437,6 +473,16 @@ def test_a_lease_is_one_process_s_until_its_end(store):
     assert not lease(store, "a", 61)
     store.end_lease("outbox", "b")
     assert lease(store, "a", 62)
+
+
+def test_a_lease_of_a_clock_that_was_ahead_is_anybody_s(store):
+    """Its holder may be gone; to wait for its end could take years."""
+    assert lease(store, "gone", YEAR.total_seconds())
+    assert lease(store, "b", 0)
+    assert not lease(store, "c", 1)
+    # Nor is it taken from a machine whose clock is a little ahead.
+    assert lease(store, "b", 240)
+    assert not lease(store, "c", 2)
 
 
 def test_of_two_who_take_a_lease_one_gets_it(url, store):

@@ -92,6 +92,12 @@ def test_what_was_counted_last_is_told_when_nothing_more_comes(told):
     assert (body["count"], body["subject"], body["reason"]) == (2, None, "")
 
 
+def test_a_clock_that_was_ahead_keeps_no_later_stranger_from_being_told_of(told):
+    keep(told, refused("then", at=NOW + timedelta(days=365)))
+    keep(told, refused("now", at=NOW))
+    assert [one["count"] for one in bodies(told)] == [1, 1]
+
+
 def test_many_with_a_right_at_once_are_told_in_part_and_counted(told):
     keep(told, *(refused(str(n), is_entitled=True) for n in range(MOST_AT_ONCE + 5)))
     assert [one["count"] for one in bodies(told)] == [*[1] * MOST_AT_ONCE, 5]

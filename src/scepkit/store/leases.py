@@ -2,7 +2,8 @@
 
 Who holds one renews it before its end. Nobody takes it before then, so after a crash the work rests
 for as long as a lease is good. Clocks that differ by more let two work at once for a while: what is
-done under a lease has to bear that.
+done under a lease has to bear that. So a lease whose end is further away than any that is taken now
+is anybody's: it is of a clock that was ahead, and its holder may be gone for long.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from scepkit.store.clocks import CLOCKS
 from scepkit.store.connections import savepoint
 from scepkit.store.database import Database
 from scepkit.store.tables.leases import leases
@@ -54,7 +56,7 @@ class Leases(Database):
         """
         with self._reading() as connection:
             row = connection.execute(LEASE, {"of_name": name}).first()
-        if row is not None and row.holder != holder and row.until > now:
+        if row is not None and row.holder != holder and now < row.until <= until + CLOCKS:
             return False
         with self._writing("take a lease") as connection:
             if row is None:

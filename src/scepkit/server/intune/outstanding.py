@@ -16,6 +16,7 @@ from scepkit.server.intune.codes import UNANSWERED, h_result
 from scepkit.server.intune.notification import issued_as
 from scepkit.server.intune.validation import refusal
 from scepkit.store import Notice
+from scepkit.store.third_parties.intune_requests import LONGEST_PAUSE
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -30,7 +31,7 @@ PATIENCE = timedelta(hours=1)
 
 _AT_ONCE = 100  # notifications of a round
 _TOGETHER = 8  # calls at the same time
-_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=1)
+_FIRST_PAUSE = timedelta(seconds=30)
 _KEPT = timedelta(days=2)
 _KEPT_LONGEST = timedelta(days=14)
 
@@ -77,7 +78,7 @@ class Outstanding:
         try:
             word = await self._call(row, csr)
         except ThirdPartyFailed as error:
-            pause = min(_FIRST_PAUSE * 2 ** min(row.attempts, 10), _LONGEST_PAUSE)
+            pause = min(_FIRST_PAUSE * 2 ** min(row.attempts, 10), LONGEST_PAUSE)
             log.warning(
                 "a notification could not be sent, and is sent later",
                 **facts,

@@ -25,6 +25,7 @@ from scepkit.server.notifications.failing import FailingRules
 from scepkit.server.notifications.upkeep import Upkeep
 from scepkit.server.web import metrics
 from scepkit.store import Delivery, Event, EventType, FailedTry, Store
+from scepkit.store.notifications.deliveries import LONGEST_PAUSE
 from scepkit.store.notifications.outbox import row_of
 
 LEASE = "outbox"
@@ -37,8 +38,8 @@ _PATIENCE = 10.0  # seconds for the thread to come to its end
 
 BATCH = 64  # deliveries that are settled by one commit
 AT_ONCE = 8  # of these, on their way at the same time
-# The first pause of a delivery that failed, and the longest; each is twice the one before.
-_FIRST, _LONGEST = timedelta(seconds=10), timedelta(minutes=30)
+# The first pause of a delivery that failed; each is twice the one before.
+_FIRST = timedelta(seconds=10)
 # After so many failures in a row the receiver is left alone for a while.
 _FAILURES = 3
 _REST, _LONGEST_REST = timedelta(seconds=5), timedelta(minutes=5)
@@ -149,7 +150,7 @@ class Notifier:
             for line in self._lines.values():
                 line.stop()
             return _STANDBY_SECONDS
-        if self._upkeep_at is None or self._upkeep_at <= now:
+        if not _is_ahead(self._upkeep_at, UPKEEP_EVERY, now):
             self._upkeep_at = now + UPKEEP_EVERY
             await asyncio.to_thread(self._upkeep.run, [*channels.values()], now)
         for name, channel in channels.items():
@@ -161,7 +162,8 @@ class Notifier:
     async def _is_ours(self, now: datetime) -> bool:
         """Take the lease, or renew it before its end."""
         until = self._held_until
-        if until is not None and now < until - LEASE_TIME + _RENEW_AFTER:
+        renewed_at = None if until is None else until - LEASE_TIME + _RENEW_AFTER
+        if _is_ahead(renewed_at, _RENEW_AFTER, now):
             return True
         self._held_until, new = None, now + LEASE_TIME
         if await asyncio.to_thread(self._take, now, new):
@@ -213,7 +215,7 @@ class _Line:
             self.task.cancel()
 
     async def _deliver_all(self) -> None:
-        while self.rests_until is None or self.rests_until <= self.now():
+        while not _is_ahead(self.rests_until, _LONGEST_REST, self.now()):
             size = 1 if self.failures else BATCH
             due = await asyncio.to_thread(self.store.due, self.channel.name, self.now(), size)
             if not due:
@@ -261,9 +263,14 @@ class _Line:
             self.rests_until = self.now() + rest
 
 
+def _is_ahead(at: datetime | None, pause: timedelta, now: datetime) -> bool:
+    """Say whether a time is yet to come; one that a pause does not reach is of a wrong clock."""
+    return at is not None and now < at <= now + pause
+
+
 def pause_after(tries: int) -> timedelta:
     """Return for how long a delivery rests that failed once more than so often."""
-    return doubled(_FIRST, tries, _LONGEST)
+    return doubled(_FIRST, tries, LONGEST_PAUSE)
 
 
 def doubled(first: timedelta, times: int, most: timedelta) -> timedelta:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import insert
 
+from scepkit.store.clocks import CLOCKS
 from scepkit.store.database import Database
 from scepkit.store.notifications.marks import MARK, UNSET_MARK, set_mark
 from scepkit.store.notifications.outbox import Outbox, row_of
@@ -51,9 +52,13 @@ class Announcements(Database):
         """
         values = {"of_notification": notification, "of_mark": mark}
         with self._reading() as connection:
-            if connection.execute(MARK, values).first() is not None:
-                return False
+            row = connection.execute(MARK, values).first()
+        if row is not None and row.at <= event.at + CLOCKS:
+            return False
         with self._writing("write the notifications") as connection:
+            if row is not None:
+                # It was told too early, by a clock that was ahead.
+                connection.execute(UNSET_MARK, values)
             if not set_mark(connection, notification, mark, event.at):
                 return False
             connection.execute(insert(outbox), [row_of(notification, event)])

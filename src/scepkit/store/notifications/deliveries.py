@@ -9,12 +9,14 @@ again.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import and_, bindparam, case, delete, func, insert, or_, select, update
 
 from scepkit.store.audit.events import AuditAction, AuditEvent
+from scepkit.store.clocks import CLOCKS
 from scepkit.store.database import PAGE, Database
 from scepkit.store.notifications.events import Event, EventType
 from scepkit.store.notifications.marks import (
@@ -30,12 +32,15 @@ from scepkit.store.tables.notifications import outbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy import BindParameter, ColumnElement, Select
+
+LONGEST_PAUSE = timedelta(minutes=30)
+"""The time until a delivery is tried again, at most."""
 
 _MOST_ERROR = 500  # characters of why a delivery failed
 
+_NOW: BindParameter[datetime] = bindparam("now", type_=outbox.c.since.type)
 _OF_NOTIFICATION = outbox.c.notification == bindparam("of_notification")
 _WAITS = outbox.c.dead_at.is_(None)
 _IS_DEAD = outbox.c.dead_at.is_not(None)
@@ -56,9 +61,11 @@ COLUMNS = (
     outbox.c.error,
     outbox.c.dead_at,
 )
+# What is to be tried later than any pause lasts is of a clock that was ahead.
+_IS_DUE = or_(outbox.c.due_at <= bindparam("now"), outbox.c.due_at > bindparam("never_at"))
 DUE = (
     select(*COLUMNS)
-    .where(_OF_NOTIFICATION, _WAITS, outbox.c.due_at <= bindparam("now"))
+    .where(_OF_NOTIFICATION, _WAITS, _IS_DUE)
     .order_by(outbox.c.id)
     .limit(bindparam("size"))
 )
@@ -68,6 +75,7 @@ FAILED = (
     .where(_THIS_ONE)
     .values(
         tries=outbox.c.tries + 1,
+        since=case((outbox.c.since > _NOW, _NOW), else_=outbox.c.since),
         tried_at=bindparam("now"),
         due_at=bindparam("again_at"),
         error=bindparam("why"),
@@ -163,6 +171,7 @@ class Deliveries(Database):
             StoreError: the database cannot be read.
         """
         values = {"of_notification": notification, "now": now, "size": size}
+        values["never_at"] = now + LONGEST_PAUSE + CLOCKS
         with self._reading() as connection:
             return [*starmap(Delivery, connection.execute(DUE, values))]
 

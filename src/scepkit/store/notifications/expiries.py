@@ -3,6 +3,8 @@
 Nothing is kept of a single certificate. A notification has a mark: the ends up to then are told.
 What comes between the mark and the time that lies so many days ahead is told, and the mark moves
 there, in one transaction. So what is issued for fewer days than that is not told of.
+A mark that lies further ahead is of a clock that was ahead, and has passed over ends that nobody
+was told of: it is moved back, and some of what it told comes again.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, exists, insert, select, update
 
+from scepkit.store.clocks import CLOCKS
 from scepkit.store.database import Database
 from scepkit.store.notifications.events import Event, EventType, certificate_facts
 from scepkit.store.notifications.marks import MARK, THIS_MARK, set_mark
@@ -90,11 +93,12 @@ class Expiries(Database):
         of = {"of_notification": subscription.notification, "of_mark": mark}
         with self._reading() as connection:
             row = connection.execute(MARK, of).first()
-            since = now if row is None else max(row.at, now)
+            is_ahead = row is not None and row.at > now + ahead + CLOCKS
+            since = now if row is None or is_ahead else max(row.at, now)
             ends = {"since": since, "until": now + ahead}
             cut = connection.scalar(CUT, ends | {"size": size})
         until = cut or ends["until"]
-        if row is not None and until <= row.at:
+        if row is not None and until <= row.at and not is_ahead:
             return False
         with self._writing("write the notifications") as connection:
             if row is None:

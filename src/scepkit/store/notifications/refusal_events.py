@@ -9,10 +9,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, or_, select, update
 
 from scepkit.errors import FailInfo
 from scepkit.protocol.certificate import show_serial
+from scepkit.store.clocks import CLOCKS
 from scepkit.store.database import Database
 from scepkit.store.notifications.events import Event, EventType
 from scepkit.store.notifications.marks import MARK, THIS_MARK, set_mark
@@ -42,7 +43,8 @@ TOLD = (
     .where(
         THIS_MARK,
         outbox_marks.c.told == bindparam("was_told"),
-        outbox_marks.c.at <= bindparam("before"),
+        # Or it was told by a clock that was ahead.
+        or_(outbox_marks.c.at <= bindparam("before"), outbox_marks.c.at > bindparam("never_at")),
     )
     .values(told=bindparam("is_told"), at=bindparam("now"))
 )
@@ -96,7 +98,8 @@ def _tell(
     """Put what was counted into the outbox, unless that was done a moment ago."""
     row = connection.execute(MARK, _mark(endpoint)).one()
     count = row.lost - row.told
-    values = {"was_told": row.told, "is_told": row.lost, "before": now - EVERY, "now": now}
+    values = {"was_told": row.told, "is_told": row.lost, "now": now}
+    values |= {"before": now - EVERY, "never_at": now + CLOCKS}
     if not count or connection.execute(TOLD, _mark(endpoint) | values).rowcount != 1:
         return False
     facts = _facts(last, count) if last is not None else {**_NOTHING, "count": count}

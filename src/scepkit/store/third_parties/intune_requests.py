@@ -10,12 +10,14 @@ from __future__ import annotations
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from scepkit.store.clocks import CLOCKS
 from scepkit.store.committing.group_commit import GroupCommits, Step
 from scepkit.store.connections import savepoint
 from scepkit.store.tables.requests import IS_SIGNED, requests, transactions
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 
 MAX_DESCRIPTION = 255
 """The characters that Intune takes of a description."""
+
+LONGEST_PAUSE = timedelta(hours=1)
+"""The time until a notification is sent again, at most."""
 
 
 class Notice(StrEnum):
@@ -120,9 +125,11 @@ NOTE = (
         due_at=bindparam("now"),
     )
 )
+# What is to be sent later than any pause lasts is of a clock that was ahead.
+_IS_DUE = or_(_c.due_at <= bindparam("now"), _c.due_at > bindparam("never_at"))
 DUE = (
     select(intune_requests)
-    .where(_WAITS, _c.due_at <= bindparam("now"), _c.registration == bindparam("of_registration"))
+    .where(_WAITS, _IS_DUE, _c.registration == bindparam("of_registration"))
     .order_by(_c.due_at, _c.id)
     .limit(bindparam("most"))
 )
@@ -236,6 +243,7 @@ class IntuneRequests(GroupCommits):
             StoreError: the database cannot be read.
         """
         values = {"of_registration": registration, "now": now, "most": most}
+        values["never_at"] = now + LONGEST_PAUSE + CLOCKS
         with self._reading() as connection:
             return [_row(one) for one in connection.execute(DUE, values)]
 
