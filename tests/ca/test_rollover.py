@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from scepkit.ca.directory import founding, layouts, paths, replacing, rollover, rotation
-from scepkit.ca.directory.material import load
+from scepkit.ca.directory.material import load, load_authorities
 from scepkit.errors import Hint, SettingsError, UsageError
 from scepkit.keys.pem import kind, sha256_fingerprint, write_certificate, write_key
 from waiting import PATIENCE
@@ -321,6 +321,21 @@ def test_a_next_ca_that_expired_is_left_out_and_cannot_be_activated(directory, n
     rollover.cancel(directory)
     rollover.prepare(directory, now=late)
     rollover.activate(directory, now=late)
+
+
+def test_a_next_ca_that_is_not_valid_yet_is_left_out(directory, now):
+    """It was prepared while the clock was ahead."""
+    ahead = now + 365 * DAY
+    rollover.prepare(directory, now=ahead)
+    assert load(directory, now=now).next is None
+    assert len(load_authorities(directory, now=now)) == 1
+    with pytest.raises(SettingsError, match="not valid before"):
+        rollover.activate(directory, now=now)
+    assert load(directory, now=ahead).next is not None
+    assert len(load_authorities(directory, now=ahead)) == 2
+    rollover.cancel(directory)
+    rollover.prepare(directory, now=now)
+    rollover.activate(directory, now=now)
 
 
 def test_a_next_ca_that_is_broken_stops_the_start(directory, now):

@@ -78,6 +78,21 @@ def test_an_ra_that_expired_is_replaced(directory, now):
     assert load(directory, now=late).retired == ()
 
 
+def test_an_ra_of_a_clock_that_was_ahead_is_replaced(directory, now):
+    """The server would not start for years, and no command would help."""
+    ahead = now + RA_VALIDITY
+    assert rotate_ra(directory, now=ahead, before=BEFORE)
+    early = load(directory, now=ahead).ra
+    with pytest.raises(SettingsError, match="not valid before"):
+        load(directory, now=now)
+    assert rotate_ra(directory, now=now, before=BEFORE)
+    assert not rotate_ra(directory, now=now, before=BEFORE)
+    material = load(directory, now=now)
+    assert material.ra.certificate.not_valid_after_utc == now + RA_VALIDITY
+    # Who has asked meanwhile encrypts to it.
+    assert early.certificate in certificates(material.retired)
+
+
 def test_what_was_rotated_out_goes_when_it_expires(directory, now):
     end = now + RA_VALIDITY
     rotate_ra(directory, now=end - BEFORE, before=BEFORE)

@@ -87,7 +87,8 @@ def load(directory: Path, *, now: datetime, passphrase: Passphrase | None = None
     Raises:
         SettingsError: something is missing, cannot be read, does not belong together, has
             expired, or lacks a keyUsage that its role needs (RFC 8894 section 2.1.2). What
-            expired among `retired`, `previous` and `next` is left out instead.
+            expired among `retired`, `previous` and `next` is left out instead, and so is a `next`
+            that is not valid yet.
     """
     return paths.steadily(directory, partial(_read, directory, now, passphrase))
 
@@ -156,8 +157,11 @@ def _read_authorities(
     paths.require(directory)
     current, *others = paths.generations(directory)
     found = [_authority(current, now, passphrase)]
+    coming = paths.in_force(directory / paths.NEXT)
     for place in others:
         certificate = read_certificate(place / paths.CA_CERTIFICATE)
+        if place == coming and not _is_valid(certificate, now):
+            continue
         # Once each: a kill may have left a copy.
         if not _expired(certificate, now) and certificate not in [a.certificate for a in found]:
             found.append(_authority(place, now, passphrase))
@@ -169,7 +173,7 @@ def _next(directory: Path, now: datetime, passphrase: Passphrase | None) -> Mate
         return None
     place = paths.in_force(directory / paths.NEXT)
     files = [paths.CA_CERTIFICATE, *([paths.RA_CERTIFICATE] if paths.has_ra(place) else [])]
-    if any(_expired(read_certificate(place / file), now) for file in files):
+    if not all(_is_valid(read_certificate(place / file), now) for file in files):
         # No reason to stop: nothing depends on it yet. `rollover.status` shows it.
         return None
     return load_generation(directory / paths.NEXT, now=now, passphrase=passphrase)
@@ -232,9 +236,15 @@ def _check_issued_by_one_of(certificate: x509.Certificate, issuers: list[Authori
 def _unless_expired(
     place: Path, now: datetime, passphrase: Passphrase | None
 ) -> RACredential | None:
-    if _expired(read_certificate(place / paths.RA_CERTIFICATE), now):
+    certificate = read_certificate(place / paths.RA_CERTIFICATE)
+    if _expired(certificate, now):
         return None
-    return _ra(place, now, passphrase)
+    # One of a clock that was ahead is not valid yet, and devices encrypt to it all the same.
+    return _ra(place, max(now, certificate.not_valid_before_utc), passphrase)
+
+
+def _is_valid(certificate: x509.Certificate, now: datetime) -> bool:
+    return certificate.not_valid_before_utc <= now and not _expired(certificate, now)
 
 
 def _expired(certificate: x509.Certificate, now: datetime) -> bool:

@@ -57,10 +57,10 @@ def rotate_ra(
 ) -> bool:
     """Make a new RA if the certificate of the old one, or of the next CA's, ends soon.
 
-    Of several processes at once, one does it. An RA that has expired is replaced too, so call it
-    before `load`. Where there is no RA, or where the CA itself ends and a new RA would not live
-    longer, there is nothing to do. Unless there is, nothing is written, nor does the directory
-    have to be writable.
+    Of several processes at once, one does it. An RA that has expired is replaced too, and one that
+    was made while the clock was ahead and is not valid yet, so call it before `load`. Where there
+    is no RA, or where the CA itself ends and a new RA would not live longer, there is nothing to
+    do. Unless there is, nothing is written, nor does the directory have to be writable.
 
     Args:
         directory: the CA's.
@@ -120,6 +120,8 @@ def _is_due(
     if not ca.not_valid_before_utc <= now < ca.not_valid_after_utc:
         # It cannot issue; `load` says so.
         return False
+    if now < ra.not_valid_before_utc:
+        return True
     # A certificate has whole seconds.
     end = min((now + validity).replace(microsecond=0), ca.not_valid_after_utc)
     return ra.not_valid_after_utc - now <= before and end > ra.not_valid_after_utc
