@@ -5,14 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ObjectIdentifier
+from cryptography.x509.ocsp import OCSPRequestBuilder
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import keys
+from scepkit.ca.directory.founding import create
 from scepkit.enrolment.rules import GetCertRule
 from scepkit.enrolment.third_parties import ThirdParties
 from scepkit.errors import SettingsError, UsageError
+from scepkit.keys.pem import read_certificate
 from scepkit.server.directory import challenge_secrets, data_directory, endpoint_files
 from scepkit.server.endpoints import assembly
 from scepkit.server.settings.endpoint import EndpointSettings
@@ -49,6 +53,27 @@ def test_one_time_challenges_are_not_counted(assembled):
 
 def rules(served):
     return served["default"].scep._rules
+
+
+def test_an_endpoint_that_got_another_ca_answers_for_the_one_of_before(directory):
+    """By OCSP; and a CA that nobody has any more, and cannot be read, stops no start."""
+    path, now = directory(), datetime.now(UTC)
+    first = {"default": {}, "vpn": {"ca": "vpn", "layout": "ec"}}
+    data_directory.prepare(path, now=now, endpoint=first)
+    ra, ca = (read_certificate(path / "ca-vpn" / file) for file in ("ra.pem", "ca.pem"))
+    asked = OCSPRequestBuilder().add_certificate(ra, ca, SHA256()).build()
+    create(path / "ca-over", "single", now=now - timedelta(days=8000))
+    (path / "ca-junk").mkdir()
+    (path / "ca-junk/ca.pem").write_text("junk")
+    home = data_directory.prepare(path, now=now, endpoint={"default": {}, "vpn": {}})
+    assert [*home.authorities] == ["default", "vpn"]
+    assert [*home.unread] == ["junk"]
+    assert "is not a certificate in PEM" in home.unread["junk"]
+    with Store.open(home.settings.database_url) as store:
+        served = assembly.assemble(home, store)
+        assert [
+            one.ocsp.answer(asked.public_bytes(Encoding.DER)).outcome for one in served.values()
+        ] == ["good"] * 2
 
 
 def test_a_fresh_server(assembled):

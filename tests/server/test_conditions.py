@@ -89,6 +89,10 @@ def test_one_endpoint_of_several_that_cannot_enrol(conditions):
         ),
         ({"crl_problems": lambda: ["the CRL of CN=x is late"]}, "the CRL of CN=x is late"),
         ({"log_is_lost": lambda: True}, "the log cannot be written"),
+        (
+            {"unread": lambda: {"lab": "there is no key file"}},
+            "the CRL of 'lab', a CA that no endpoint has, is not signed: there is no key file",
+        ),
     ],
 )
 def test_what_does_not_keep_devices_from_enrolling_is_degraded(conditions, wrong, said):

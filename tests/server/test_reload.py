@@ -17,6 +17,9 @@ import keys
 import postgresql
 from enrolment import devices
 from ports import free_port
+from scepkit.ca.extensions import ca_id
+from scepkit.keys.pem import read_certificate
+from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.scep.messages import Success
 from scepkit.server.settings import FIXED, Settings
 from server.live import read_answer, scep
@@ -233,6 +236,30 @@ def test_a_new_ca_is_made(running):
     assert shown != {running.server.shown_at("/scep")[-1]}
     listed = scep("admin", "audit", "list", "--json", "--dir", running.server.directory).stdout
     assert '"ca-made"' in listed
+
+
+def test_a_ca_that_no_endpoint_has_any_more_signs_its_crl(running):
+    """Certificates that it has issued are valid, and can be revoked."""
+    where = ("--dir", running.server.directory)
+    running.take_over(SHARED + 'ca = "lab"\nlayout = "ec"\n')
+    assert enrols(running, SECRETS[0], "/scep/shared", "a")
+    running.take_over()
+    listed = scep("admin", "list", "--endpoint", "shared", "--json", *where).stdout
+    serial = json.loads(listed)["serial"]
+    assert scep("admin", "revoke", serial, "--yes", *where).returncode == 0
+    certificate = Certificate.of(read_certificate(running.server.directory / "ca-lab/ca.pem"))
+    path = f"/crl/{ca_id(certificate.key_hash)}.crl"
+
+    def is_listed():
+        answer = running.server.ask(path)
+        if answer.status == 503:  # a worker that has not read it yet
+            return None
+        crl = x509.load_der_x509_crl(answer.body)
+        return crl.get_revoked_certificate_by_serial_number(int(serial, 16))
+
+    wait_until(is_listed)
+    assert "lab" in scep("admin", "ca", "list", *where).stdout
+    assert running.health() == {"status": "ok", "states": []}
 
 
 def test_a_changed_challenge_file(running):

@@ -114,11 +114,15 @@ class OCSPResponders:
     """The responders for all generations of a CA. Immutable; threads may share it.
 
     Args:
-        responders: one for each CA.
+        responders: one for each CA; of two for the same one the last counts.
+
+    Attributes:
+        responders: as given.
     """
 
     def __init__(self, responders: Iterable[OCSPResponder]) -> None:
-        self._named = {name: one for one in responders for name in one.names()}
+        self.responders = tuple(responders)
+        self._named = {name: one for one in self.responders for name in one.names()}
 
     def of(self, cert_id: CertID) -> OCSPResponder | None:
         """Return the responder for a certificate; None if its CA is none of ours."""

@@ -141,6 +141,7 @@ def _health(
         in_force.home.settings,
         store,
         authorities=in_force.authorities,
+        unread=lambda: in_force.home.unread,
         unreadable=lambda: in_force.endpoints.fault,
         crl_problems=crls.problems,
         log_is_lost=lambda: lines.is_failing,

@@ -126,9 +126,7 @@ class InForce:
         self._prepared = None
         # The stamp first: what changes while it is read is read again at the next look.
         seen = ca_loading.stamps(home.settings)
-        passphrase = home.passphrases.find()
-        found = ca_loading.load_all(home.settings, now=utc_now(), passphrase=passphrase)
-        home = replace(home, authorities=found)
+        home = home.with_cas(utc_now())
         served = assemble(home, self._store, third_parties=self._third_parties)
         channels = channels_of(home.settings, home.secrets)
         self._prepared = _Prepared(home, seen, served, _bounds(home.settings), channels)
@@ -176,13 +174,12 @@ class InForce:
         Raises:
             SettingsError: the files cannot be read, or those of a CA that was there are gone.
         """
-        passphrase = self.home.passphrases.find()
-        found = ca_loading.load_all(self.home.settings, now=utc_now(), passphrase=passphrase)
-        if gone := self.home.authorities.keys() - found.keys():
+        home = self.home.with_cas(utc_now())
+        issuing = self.home.authorities.keys() & set(home.settings.issuing)
+        if gone := issuing - home.authorities.keys():
             raise SettingsError(
                 f"the files of the CA {min(gone)!r} are gone", hint="restore them from a backup"
             )
-        home = replace(self.home, authorities=found)
         served = assemble(home, self._store, third_parties=self._third_parties)
         self.home = home
         self._publish()

@@ -53,28 +53,52 @@ class LoadedCA:
 
 
 def load_all(
-    settings: Settings, *, now: datetime, passphrase: Passphrase | None = None
+    settings: Settings,
+    *,
+    now: datetime,
+    passphrase: Passphrase | None = None,
+    unread: dict[str, str] | None = None,
 ) -> Mapping[str, LoadedCA]:
     """Read all CAs of a server, but for those that are yet to come.
+
+    Of the CAs that no endpoint has any more, one that has expired or cannot be read is left out:
+    nobody enrols there.
 
     Args:
         settings: which there are.
         now: the time, aware.
         passphrase: what the keys are encrypted under, where they are.
+        unread: gets, by name, why CAs that no endpoint has are left out that have not expired.
 
     Raises:
         SettingsError: a file is missing or cannot be used.
     """
-    return {name: _load(name, settings, now, passphrase) for name in present(settings)}
+    unread = {} if unread is None else unread
+    issuing = settings.issuing
+    found = {}
+    for name in present(settings):
+        try:
+            if name in issuing or not _is_over(settings.authority_directory(name), now):
+                found[name] = _load(name, settings, now, passphrase)
+        except SettingsError as error:
+            if name in issuing:
+                raise
+            unread[name] = error.message
+    return found
+
+
+def _is_over(directory: Path, now: datetime) -> bool:
+    return _certificate(directory).not_valid_after_utc <= now
 
 
 def certificates(settings: Settings) -> Mapping[str, x509.Certificate]:
-    """Return the certificates of the CAs in force, by the names of those that are there.
+    """Return the certificates of the CAs that endpoints have, by the names of those that are there.
 
     Raises:
         SettingsError: one cannot be read.
     """
-    return {name: _certificate(settings.authority_directory(name)) for name in present(settings)}
+    issuing = (name for name in present(settings) if name in settings.issuing)
+    return {name: _certificate(settings.authority_directory(name)) for name in issuing}
 
 
 def _certificate(directory: Path) -> x509.Certificate:

@@ -50,6 +50,7 @@ class Home:
         passphrases: finds what the keys are encrypted under.
         authorities: the CAs by name, but for those that wait for their certificates; empty before
             `with_keys`. Secret.
+        unread: why CAs that no endpoint has any more are not served, by name.
         made: the names of the CAs that this start made.
         is_first: whether nothing had been served from the directory before this start.
         files: the contents of the files that endpoints name; None where they are not read yet.
@@ -62,12 +63,28 @@ class Home:
     settings: Settings
     passphrases: PassphraseSource
     authorities: Mapping[str, LoadedCA] = field(default_factory=dict, repr=False)
+    unread: Mapping[str, str] = field(default_factory=dict)
     made: tuple[str, ...] = ()
     is_first: bool = False
     files: Mapping[str, EndpointFiles] | None = field(default=None, repr=False)
     secrets: Mapping[Path, str] | None = field(default=None, repr=False)
     options: Mapping[str, object] = field(default_factory=dict)
     known_key: bytes | None = field(default=None, repr=False)
+
+    def with_cas(self, now: datetime) -> Home:
+        """Return it with its CAs as their files are now.
+
+        Args:
+            now: the time, aware.
+
+        Raises:
+            SettingsError: one cannot be used.
+        """
+        unread: dict[str, str] = {}
+        found = ca_loading.load_all(
+            self.settings, now=now, passphrase=self.passphrases.find(), unread=unread
+        )
+        return replace(self, authorities=found, unread=unread)
 
     @property
     def challenge_key(self) -> bytes:
@@ -179,11 +196,7 @@ def with_keys(home: Home, *, now: datetime) -> Home:
     Raises:
         SettingsError: one of them cannot be used.
     """
-    return replace(
-        home,
-        known_key=home.challenge_key,
-        authorities=ca_loading.load_all(home.settings, now=now, passphrase=home.passphrases.find()),
-    )
+    return replace(home, known_key=home.challenge_key).with_cas(now)
 
 
 def passphrases_of(

@@ -32,7 +32,7 @@ def check(settings: Settings, layout: str | None) -> None:
     Raises:
         UsageError: the layout of a CA does not go with its key.
     """
-    for name in settings.authorities:
+    for name in settings.issuing:
         if not paths.exists(settings.authority_directory(name)):
             settings.new_authority(name).keys(_layout_of(name, settings, layout))
 
@@ -63,10 +63,10 @@ def make(
             settings say, or the file system refuses.
     """
     if is_first:
-        for name in settings.authorities:
+        for name in settings.issuing:
             _complete(settings.authority_directory(name), now, passphrase)
     return tuple(
-        name for name in settings.authorities if _make(name, settings, layout, now, passphrase)
+        name for name in settings.issuing if _make(name, settings, layout, now, passphrase)
     )
 
 

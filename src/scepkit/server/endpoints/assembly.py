@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from scepkit.ca import checks
 from scepkit.ca.directory.material import Material, RACredential, load_responders
 from scepkit.ca.extensions import Locations
+from scepkit.ca.ocsp import OCSPResponders
 from scepkit.ca.profiles import issuable
 from scepkit.ca.profiles.profile import Profile
 from scepkit.enrolment.admission import Admission
@@ -83,12 +84,16 @@ def assemble(
     lifetime = timedelta(minutes=home.settings.ocsp_minutes)
     passphrase = home.passphrases.find()
     connections = Connections(home, store, now)
-    services = {
-        ca.name: OCSPService(
-            load_responders(ca.directory, ca.material, now=now(), passphrase=passphrase),
-            *(store, now, lifetime),
-        )
+    loaded = {
+        ca.name: load_responders(ca.directory, ca.material, now=now(), passphrase=passphrase)
         for ca in home.authorities.values()
+    }
+    issuing = home.settings.issuing
+    former = [r for name, one in loaded.items() if name not in issuing for r in one.responders]
+    services = {
+        # An endpoint that got another CA answers for the certificates of before.
+        name: OCSPService(OCSPResponders([*former, *own.responders]), store, now, lifetime)
+        for name, own in loaded.items()
     }
     return {
         name: _serve(

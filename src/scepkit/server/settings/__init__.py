@@ -29,7 +29,7 @@ from scepkit.ca.directory.layouts import NewCA
 from scepkit.errors import SettingsError
 from scepkit.keys.files import plain_file, refusals
 from scepkit.server.http.peers import Proxies
-from scepkit.server.settings import api, authorization, doors
+from scepkit.server.settings import api, authorization, doors, former_cas
 from scepkit.server.settings import errors as settings_errors
 from scepkit.server.settings.authorization import IntuneRule
 from scepkit.server.settings.ca import CASettings
@@ -273,7 +273,15 @@ class Settings(BaseSettings):
 
     @property
     def authorities(self) -> tuple[str, ...]:
-        """Return the names of the CAs; `default` is first, and always among them."""
+        """Return the names of the CAs; `default` is first, and always among them.
+
+        Those that no endpoint has any more come last: they issue nothing, and go on signing CRLs.
+        """
+        return *self.issuing, *former_cas.names(self.directory, self.issuing)
+
+    @property
+    def issuing(self) -> tuple[str, ...]:
+        """Return the names of the CAs that endpoints have, and of `default`, which is first."""
         return tuple(dict.fromkeys([DEFAULT, *(one.ca for one in self.endpoint.values())]))
 
     @property

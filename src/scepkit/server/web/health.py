@@ -90,6 +90,7 @@ class Conditions:
         now: returns the time as an aware datetime.
         not_reloaded: returns why changed settings are not in force; None when they are.
         api_fault: returns why the API cannot start; "" when it can.
+        unread: returns why CAs that no endpoint has any more are not served, by name.
     """
 
     settings: Settings
@@ -101,6 +102,7 @@ class Conditions:
     now: Callable[[], datetime]
     not_reloaded: Callable[[], ScepError | None] = lambda: None
     api_fault: Callable[[], str] = lambda: ""
+    unread: Callable[[], Mapping[str, str]] = dict
 
     def find(self) -> Iterator[State]:
         """Yield all states; the database is asked last, as it may take its time."""
@@ -153,11 +155,15 @@ class Conditions:
         """Look at the CAs' and RAs' certificates: what is not valid now issues nothing."""
         endpoints = self.settings.endpoint
         now, there = self.now(), self.authorities()
-        found = {name: tuple(_faults(name, there, now)) for name in self.settings.authorities}
+        found = {name: tuple(_faults(name, there, now)) for name in self.settings.issuing}
         hit = [name for name, one in endpoints.items() if found[one.ca]]
         word = Word.FAILING if len(hit) == len(endpoints) else Word.DEGRADED
         for faults in found.values():
             yield from (State(word, fault, hint) for fault, hint in faults)
+        for name, fault in self.unread().items():
+            reason = f"the CRL of {name!r}, a CA that no endpoint has, is not signed: {fault}"
+            hint = "put the files right; or, if nobody needs the CRL, remove the CA's directory"
+            yield State(Word.DEGRADED, reason, hint)
 
 
 def _faults(
