@@ -19,7 +19,9 @@ from scepkit.errors import SettingsError, StoreError
 from scepkit.operations.purging import purge
 from scepkit.operations.selection import Moment
 from scepkit.protocol.certificate import Certificate
+from scepkit.server import app
 from scepkit.server.background import housekeeping as sweeping
+from scepkit.server.background.clock_jumps import ClockJumps
 from scepkit.server.background.housekeeping import Sweep, Sweeper
 from scepkit.server.directory import data_directory
 from scepkit.server.endpoints import assembly
@@ -293,6 +295,92 @@ def test_a_ca_that_fails(directory, monkeypatch, logged, part, error):
     assert line["ca"] == "default"
     if isinstance(error, SettingsError):
         assert (line["task"], line["error"]) == (part[1], "read-only")
+
+
+class Clock:
+    """A clock that is set, and the seconds of one that nobody sets."""
+
+    def __init__(self, path):
+        self.now, self.seconds, self.path = datetime(2026, 11, 30, tzinfo=UTC), 0.0, path
+        self.start()
+
+    def start(self):
+        self.jumps = ClockJumps(self.path, lambda: self.seconds)
+
+    def pass_(self, time):
+        self.now += time
+        self.seconds += time.total_seconds()
+
+    def is_settled(self):
+        return self.jumps.is_settled(self.now)
+
+
+@pytest.fixture
+def clock(tmp_path):
+    return Clock(tmp_path / "time")
+
+
+def test_nothing_is_thought_of_a_day_between_two_rounds(clock):
+    assert clock.is_settled()
+    clock.pass_(DAY)
+    assert clock.is_settled()
+    clock.now -= 300 * DAY
+    assert clock.is_settled()
+
+
+def test_a_clock_that_was_ahead_for_half_an_hour(clock, logged):
+    """Also where the server starts with it; nobody knows then of how it went on before."""
+    assert clock.is_settled()
+    clock.now += 365 * DAY
+    clock.start()
+    assert not clock.is_settled()
+    clock.pass_(timedelta(minutes=30))
+    assert not clock.is_settled()
+    clock.now -= 365 * DAY
+    assert clock.is_settled()
+    assert len(logged) == 1
+
+
+def test_a_server_that_was_off_for_a_year(clock, logged):
+    """After an hour it does what is due; the hour begins anew where the clock is set."""
+    assert clock.is_settled()
+    clock.now += 365 * DAY
+    assert not clock.is_settled()
+    clock.pass_(timedelta(minutes=50))
+    clock.now -= 30 * DAY
+    assert not clock.is_settled()
+    clock.pass_(timedelta(minutes=50))
+    assert not clock.is_settled()
+    clock.pass_(timedelta(minutes=10))
+    assert clock.is_settled()
+    clock.pass_(timedelta(minutes=10))
+    assert clock.is_settled()
+    assert len(logged) == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"tomorrow", b"2020-01-01T00:00:00"])
+def test_a_file_that_says_no_time(clock, content):
+    clock.path.write_bytes(content)
+    assert clock.is_settled()
+
+
+def test_nothing_is_lost_by_a_clock_that_is_ahead(swept):
+    """Neither a certificate's record, nor a request that waits."""
+    world = swept(approval="manual")
+    world.enrol()
+    jumps = ClockJumps(world.path / sweeping.LOCK)
+    sweep = replace(world.sweep, jumps=jumps)
+    sweep.run()
+    world.now += 500 * DAY
+    sweep.run()
+    (row,) = world.store.requests(status=None)
+    assert row.status is Status.PENDING
+
+
+def test_the_server_has_an_eye_on_its_clock(directory):
+    home = data_directory.open_existing(directory(), now=datetime.now(UTC))
+    served = app.create(home)
+    assert served.in_force.sweeper._sweep.jumps is not None
 
 
 # --- the thread -----------------------------------------------------------------------------------

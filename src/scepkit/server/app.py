@@ -15,7 +15,9 @@ from typing import Protocol
 from scepkit.enrolment.third_parties import ThirdParties
 from scepkit.protocol.scep.http import HTTPResponse
 from scepkit.server import log, monitoring
+from scepkit.server.background.clock_jumps import ClockJumps
 from scepkit.server.background.crl_signing import LOCK, CRLs
+from scepkit.server.background.housekeeping import LOCK as SWEEP_LOCK
 from scepkit.server.background.housekeeping import Sweep, Sweeper
 from scepkit.server.background.intune import IntuneJob, IntuneRounds
 from scepkit.server.background.ocsp_presigning import OCSPPresigner
@@ -93,7 +95,8 @@ def create(
         lock=settings.directory / LOCK,
         now=utc_now,
     )
-    sweep = Sweep(settings, store, utc_now, home.passphrases)
+    jumps = ClockJumps(settings.directory / SWEEP_LOCK)
+    sweep = Sweep(settings, store, utc_now, home.passphrases, jumps)
     in_force = InForce(home, store, crls, Sweeper(sweep), third_parties)
     endpoints = in_force.endpoints
     health = _health(in_force, store, crls, lines, api_fault)

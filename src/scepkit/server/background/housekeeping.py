@@ -2,6 +2,7 @@
 
 It expires requests, replaces and revokes certificates as planned, tells of those that were never
 delivered, deletes records, and replaces RA certificates. CRLs are signed by `crl_signing`.
+What cannot be taken back waits where the clock may be wrong (`clock_jumps`).
 
 Every worker process has this thread. A lock on a file lets one of them work, which ends with the
 process that holds it; if two did work, nothing would be wrong but the waste.
@@ -24,6 +25,7 @@ from scepkit.errors import ScepError
 from scepkit.keys import ownership
 from scepkit.operations.purging import purge
 from scepkit.operations.selection import Moment
+from scepkit.server.background.clock_jumps import ClockJumps
 from scepkit.server.directory import key_protection
 from scepkit.server.directory.passphrases import PassphraseSource
 from scepkit.server.settings import Settings
@@ -50,21 +52,24 @@ class Sweep:
         store: what is swept.
         now: returns the time as an aware datetime.
         passphrases: finds what the CAs' keys are encrypted under.
+        jumps: says whether the clock can be believed; None to believe it.
     """
 
     settings: Settings
     store: Store
     now: Callable[[], datetime]
     passphrases: PassphraseSource = field(default_factory=PassphraseSource)
+    jumps: ClockJumps | None = None
 
     def run(self) -> None:
         """Do all of it; a failure of one part is logged, and the rest is done."""
-        _attempt(self._expire)
-        _attempt(self._replace)
-        _attempt(self._revoke)
+        if self.jumps is None or self.jumps.is_settled(self.now()):
+            _attempt(self._expire)
+            _attempt(self._replace)
+            _attempt(self._revoke)
+            _attempt(self._forget_assents)
+            _attempt(self._purge)
         _attempt(self._undelivered)
-        _attempt(self._forget_assents)
-        _attempt(self._purge)
         for name in self.settings.authorities:
             _attempt(self._rotate, ca=name)
 
