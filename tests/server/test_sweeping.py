@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+from cryptography import x509
 
 import minted
 from enrolment import devices
@@ -17,6 +18,7 @@ from scepkit.ca.directory import material, rotation
 from scepkit.enrolment.third_parties import ThirdParties
 from scepkit.errors import SettingsError, StoreError
 from scepkit.operations.purging import purge
+from scepkit.operations.revocation import current_crl
 from scepkit.operations.selection import Moment
 from scepkit.protocol.certificate import Certificate
 from scepkit.server import app
@@ -133,6 +135,32 @@ def test_what_never_ends_is_never_over(swept):
         assert not moment.is_over(endless)
 
 
+def test_a_crl_after_its_end_lists_a_revoked_certificate(swept):
+    """Whatever is kept how long: the next one may be signed months later (RFC 5280 section 3.3)."""
+    world = swept()
+    settings = world.home.settings.model_copy(update={"retention_days": 1, "crl_hours": 24 * 366})
+    sweep = replace(world.sweep, settings=settings)
+    world.enrol(world.challenge())
+    (certificate,) = world.store.certificates()
+    world.now = certificate.not_after - DAY
+    world.revoke(certificate.serial)
+    authority, lifetime = world.home.material.ca, timedelta(hours=settings.crl_hours)
+
+    def listed():
+        row = current_crl(world.store, authority, now=world.now, lifetime=lifetime)
+        return [one.serial_number for one in x509.load_der_x509_crl(row.der)]
+
+    assert listed() == [certificate.serial]
+    # The next one is due after three quarters of the year.
+    world.now += 280 * DAY
+    sweep.run()
+    assert listed() == [certificate.serial]
+    world.now += 280 * DAY
+    sweep.run()
+    assert listed() == []
+    assert [*world.store.certificates()] == []
+
+
 def test_what_a_purge_would_delete(swept):
     """A dry run counts exactly what is deleted then, and deletes nothing."""
     world = swept()
@@ -141,7 +169,7 @@ def test_what_a_purge_would_delete(swept):
     world.challenge()
     for age in (80, 100, 500):
         moment = Moment(world.now + age * DAY, world.home.settings.renewal_graces)
-        how = {"keep": 90 * DAY, "by": "alice"}
+        how = {"keep": 90 * DAY, "crl_lifetime": DAY, "by": "alice"}
         would = purge(world.store, moment, **how, dry_run=True)
         assert would == purge(world.store, moment, **how, dry_run=True)
         assert would == purge(world.store, moment, **how)

@@ -13,18 +13,21 @@ def purge(
     moment: Moment,
     *,
     keep: timedelta,
+    crl_lifetime: timedelta,
     by: str,
     reason: str = "",
     dry_run: bool = False,
 ) -> Purged:
     """Delete records that were decided or expired some time ago, a little at a time.
 
-    A certificate stays at least as long as it can still be renewed.
+    A certificate stays at least as long as it can still be renewed, and until a CRL after its end
+    has listed it if it was revoked (RFC 5280 section 3.3).
 
     Args:
         store: where they are.
         moment: when it is, and how long endpoints renew what has expired.
         keep: how long ago.
+        crl_lifetime: how long a CRL is good for: by then there is another one.
         by: who deletes, for the record.
         reason: why, for the same.
         dry_run: only count.
@@ -37,7 +40,7 @@ def purge(
     """
     now = moment.now
     decided = challenges = now - keep
-    certificates = now - max(keep, *moment.graces.values(), timedelta())
+    certificates = now - max(keep, crl_lifetime, *moment.graces.values())
     if dry_run:
         return store.would_purge(
             decided_before=decided,

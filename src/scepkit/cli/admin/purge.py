@@ -67,7 +67,13 @@ def purge(
         )
         expired = 0 if dry_run else store.expire(moment.now)
         counts = purge_records(
-            store, moment, keep=keep, by=who(), reason=reason, dry_run=dry_run
+            store,
+            moment,
+            keep=keep,
+            crl_lifetime=timedelta(hours=home.settings.crl_hours),
+            by=who(),
+            reason=reason,
+            dry_run=dry_run,
         )._asdict()
     if as_json:
         terminal.json_data({"dry_run": dry_run, "expired_requests": expired, **counts})

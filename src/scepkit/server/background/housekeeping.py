@@ -104,7 +104,8 @@ class Sweep:
     def _purge(self) -> None:
         keep = timedelta(days=self.settings.retention_days)
         moment = Moment(self.now(), self.settings.renewal_graces)
-        purged = purge(self.store, moment, keep=keep, by=SERVER)
+        lifetime = timedelta(hours=self.settings.crl_hours)
+        purged = purge(self.store, moment, keep=keep, crl_lifetime=lifetime, by=SERVER)
         if any(purged):
             log.info("old records were deleted", **purged._asdict())
         self.store.forget_early()
