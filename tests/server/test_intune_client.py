@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -16,6 +16,7 @@ from scepkit.server.intune.discovery import CONNECTOR, VALIDATION, NoService
 from scepkit.server.intune.exchange import Rejected, Reply, Unreachable
 from scepkit.server.intune.registration import Registration
 from scepkit.server.intune.tokens import NoToken
+from scepkit.server.webhooks.circuit import Circuit
 from server.intune import Running, program
 
 ISSUED = Issued(
@@ -272,6 +273,29 @@ def test_the_stand_in_lets_a_challenge_serve_one_transaction_or_any(intune):
 def test_what_a_service_says_does_not_hold_a_secret(intune):
     registration = intune.registration()
     assert registration.secret not in repr(registration)
+
+
+@pytest.mark.parametrize(
+    ("status", "counts"),
+    [(400, False), (413, False), (422, False), (401, True), (403, True), (429, True), (500, True)],
+)
+def test_a_request_that_intune_does_not_take_is_no_failure_of_its(intune, status, counts):
+    """Else a stranger who sends such a one again and again would have it left alone."""
+    circuit = Circuit(2, timedelta(seconds=30), lambda: datetime.now(UTC))
+    csr = request(intune)
+
+    async def attempt(one):
+        with circuit.attempt():
+            return await one.validate("tx", csr)
+
+    client = IntuneClient(intune.registration())
+    intune.fault("validate", f"status:{status}", times=-1)
+    said = run(client, *[attempt] * 4)
+    assert bool(circuit.is_failing) is counts
+    assert ("left alone" in said[-1].message) is counts
+    if not counts:
+        # Nor is it looked for anew.
+        assert len(intune.asked("discovery")) == 1
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from scepkit.errors import ThirdPartyFailed
 from scepkit.server.intune.codes import MEANINGS, SUCCESS
 from scepkit.server.intune.discovery import CONNECTOR, VALIDATION, Services
-from scepkit.server.intune.exchange import Rejected, Reply, Unreachable, exchange, line
+from scepkit.server.intune.exchange import NotTaken, Rejected, Reply, Unreachable, exchange, line
 from scepkit.server.intune.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ MAX_REVOCATIONS = 500
 _DESCRIPTION = 255  # characters of errorDescription
 _UNAUTHORIZED, _FORBIDDEN = 401, 403
 _MOVED = (404, 410)
+# The statuses that are about what was sent, and not about who sent it, how often, or the service.
+_NOT_TAKEN = frozenset({400, 406, 409, 413, 415, 422})
 PERMISSIONS: Mapping[str, str] = {
     VALIDATION: "Entra admin centre > App registrations > the application > API permissions > Add "
     "a permission > Intune > Application permissions > scep_challenge_provider, and Grant admin "
@@ -235,6 +237,9 @@ class IntuneClient:
             reply = await self._authorized(service, f"{url}/{call}", body, activity)
         try:
             return _checked(service, reply)
+        except NotTaken:
+            # The service is where it was.
+            raise
         except Rejected:
             self.services.drop(service, url)
             raise
@@ -268,13 +273,14 @@ def _checked(service: str, reply: Reply) -> Reply:
     """Return an answer with a status of success.
 
     Raises:
-        Rejected: it has another one.
+        Rejected: it has another one; `NotTaken` where that is about the request.
     """
     if 200 <= reply.status < 300:  # noqa: PLR2004
         return reply
     lacks = reply.status in (_UNAUTHORIZED, _FORBIDDEN)
     hint = PERMISSIONS[service] if lacks else ""
-    raise Rejected(f"{reply.host} answers HTTP {reply.status}", reply.status, reply.body, hint)
+    rejected = NotTaken if reply.status in _NOT_TAKEN else Rejected
+    raise rejected(f"{reply.host} answers HTTP {reply.status}", reply.status, reply.body, hint)
 
 
 def _about(transaction_id: str, csr: bytes) -> dict[str, str]:

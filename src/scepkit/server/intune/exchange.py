@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from scepkit.ca.profiles.extras import needed
 from scepkit.errors import ThirdPartyFailed
+from scepkit.server.webhooks.circuit import RequestNotTaken
 from scepkit.server.webhooks.posting import asked, fault_of
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ class Rejected(ThirdPartyFailed):
         super().__init__(message, hint=hint)
         self.status = status
         self.body = body
+
+
+class NotTaken(Rejected, RequestNotTaken):
+    """A service answered that it makes nothing of this request, which may be a stranger's."""
 
 
 @dataclass(frozen=True, slots=True)
