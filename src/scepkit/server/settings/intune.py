@@ -6,32 +6,15 @@ import os
 from datetime import date
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from scepkit.server.settings.service_urls import ProxyURL, base_url
 
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
 """The variable by which systemd says where credentials are."""
 
-_LOCAL = ("127.0.0.1", "::1", "localhost")
-
-
-def _checked(value: str) -> str:
-    try:
-        found = urlsplit(value)
-    except ValueError as error:
-        raise ValueError(f"it is no URL: {error}") from error
-    is_here = found.scheme == "http" and found.hostname in _LOCAL
-    if found.scheme != "https" and not is_here:
-        raise ValueError("it has to be an https URL; http is for a service on this machine")
-    if not found.hostname or "@" in found.netloc or found.query or found.fragment:
-        raise ValueError("it has to name a host, and no user, password, query or fragment")
-    if not value.isprintable() or " " in value:
-        raise ValueError("it has characters that are in no URL")
-    return value
-
-
-_URL = Annotated[str, AfterValidator(_checked)]
+_URL = Annotated[str, AfterValidator(base_url)]
 
 
 class IntuneSettings(BaseModel):
@@ -64,7 +47,7 @@ class IntuneSettings(BaseModel):
     graph_url: _URL = "https://graph.microsoft.com"
     resource_url: _URL = "https://api.manage.microsoft.com/"
     ca_file: Path | None = None
-    proxy: Annotated[str, Field(pattern=r"^(http://\S+)?$")] = ""
+    proxy: ProxyURL = ""
     seconds: Annotated[float, Field(gt=0, le=60)] = 10
     failures: Annotated[int, Field(ge=1, le=1000)] = 5
     pause_seconds: Annotated[float, Field(gt=0, le=3600)] = 30

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Self
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from scepkit.server.settings.service_urls import ProxyURL, service_url
 
 
 class ServiceSettings(BaseModel):
@@ -25,25 +26,14 @@ class ServiceSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    url: str
+    url: Annotated[str, AfterValidator(service_url)]
     secret_file: Path
     bearer_file: Path | None = None
     ca_file: Path | None = None
     tls_certificate: Path | None = None
     tls_key: Path | None = None
-    proxy: Annotated[str, Field(pattern=r"^(http://\S+)?$")] = ""
+    proxy: ProxyURL = ""
     seconds: Annotated[float, Field(gt=0, le=60)] = 10
-
-    @field_validator("url")
-    @classmethod
-    def _is_safe(cls, value: str) -> str:
-        found = urlsplit(value)
-        is_here = found.hostname in ("127.0.0.1", "::1", "localhost")
-        if found.scheme != "https" and not (found.scheme == "http" and is_here):
-            raise ValueError("it has to be an https URL; http is for a service on this machine")
-        if not found.hostname or "@" in found.netloc or found.fragment or not value.isprintable():
-            raise ValueError("it has to name a host, and no user, password or fragment")
-        return value
 
     @model_validator(mode="after")
     def _belong_together(self) -> Self:
