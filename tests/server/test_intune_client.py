@@ -16,6 +16,7 @@ from scepkit.server.intune.discovery import CONNECTOR, VALIDATION, NoService
 from scepkit.server.intune.exchange import Rejected, Reply, Unreachable
 from scepkit.server.intune.registration import Registration
 from scepkit.server.intune.tokens import NoToken
+from scepkit.server.intune.trial import roles_of
 from scepkit.server.webhooks.circuit import Circuit
 from server.intune import Running, program
 
@@ -296,6 +297,23 @@ def test_a_request_that_intune_does_not_take_is_no_failure_of_its(intune, status
     if not counts:
         # Nor is it looked for anew.
         assert len(intune.asked("discovery")) == 1
+
+
+@pytest.mark.parametrize(
+    ("claims", "roles"),
+    [
+        (b'{"roles": ["a", 1, "b\\n"]}', ("a", "b")),
+        (b"{}", ()),
+        (b'{"roles": null}', None),
+        (b"[]", None),
+        (b"\xff", None),
+        (b"[" * 9000, None),
+    ],
+)
+def test_the_permissions_in_a_token_are_read_or_not_known(claims, roles):
+    token = f"a.{base64.urlsafe_b64encode(claims).decode().rstrip('=')}.c"
+    assert roles_of(token) == roles
+    assert roles_of(token.replace(".", "")) is None
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def roles_of(token: str) -> tuple[str, ...] | None:
         return None
     try:
         claims = json.loads(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     roles = claims.get("roles", []) if isinstance(claims, dict) else None
     if not isinstance(roles, list):
