@@ -92,8 +92,10 @@ def parse(body: bytes) -> Capabilities:
     Returns:
         The keywords in lower case.
     """
+    if len(body) > _MAX_BODY:
+        return frozenset()
     text = _text(body).lower()
-    if len(body) > _MAX_BODY or text.lstrip().startswith("<"):
+    if text.lstrip().startswith("<"):
         return frozenset()
     words = (line.strip() for line in text.replace("\0", "\n").splitlines())
     return frozenset(word for word in words if 0 < len(word) <= _MAX_KEYWORD)
