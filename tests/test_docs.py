@@ -96,6 +96,18 @@ def test_links_lead_somewhere(page):
             assert anchor in _anchors(target), f"{page.name} links to {file}#{anchor}"
 
 
+def test_the_architecture_page_names_files_that_are_there():
+    """A file that moves takes its name on the page along."""
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    code = ROOT / "src/scepkit"
+    tops = [ROOT, code, code / "server", code / "client"]
+    named = set(re.findall(r"`([a-z_]+(?:/[a-z_0-9]+)+)(?:\.py)?`", text))
+    assert len(named) > 50
+    for name in named:
+        places = [top / name for top in tops]
+        assert any(one.exists() or one.with_suffix(".py").exists() for one in places), name
+
+
 @cache
 def _anchors(page):
     """Return what a link may name of a page: its headings as GitHub spells them, and <a id>."""
