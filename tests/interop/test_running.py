@@ -234,6 +234,8 @@ def test_backup_and_restore(proxied):
     proxied.run("systemctl stop scep")
     proxied.run("rm /var/lib/scep/ca-key.pem /var/lib/scep/scep.db")
     follow(proxied, "Restore")
+    # What was made since the backup, such as keys, is not overwritten.
+    assert proxied.path("/var/lib/scep.before/challenge.key").exists()
     proxied.run("systemctl start scep")
     wait_for_health(proxied)
     subjects = [json.loads(line)["subject"] for line in admin(proxied, "list --json").splitlines()]
