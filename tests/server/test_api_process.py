@@ -284,6 +284,9 @@ def test_the_certificate_that_is_made_stays_until_its_end(directory):
     }
     later = first.not_valid_after_utc
     assert tls.prepare(settings, later) != first
+    # That one is not valid yet where the clock was ahead.
+    right = tls.prepare(settings, now)
+    assert right.not_valid_before_utc <= now < right.not_valid_after_utc
     (settings.directory / "api-tls-key.pem").unlink()
     assert tls.prepare(settings, later).not_valid_after_utc > later
 

@@ -1,7 +1,7 @@
 """TLS of the API: from the operator's files, or with a certificate that the server makes itself.
 
 The one that is made is good for ten years, so that whoever has noted its fingerprint, or its file,
-keeps it; it is replaced once it has ended.
+keeps it; it is replaced once it has ended, or where it is not valid yet.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def _is_good(certificate: Path, key: Path, now: datetime) -> bool:
         return False
     found = pem.read_certificate(certificate)
     same = found.public_key() == pem.read_key(key).public_key()
-    return same and found.not_valid_after_utc > now
+    # One of a clock that was ahead is not valid yet.
+    return same and found.not_valid_before_utc <= now < found.not_valid_after_utc
 
 
 def _make(settings: Settings, certificate: Path, key: Path, now: datetime) -> None:
