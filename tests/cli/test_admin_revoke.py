@@ -91,6 +91,21 @@ def test_a_list_is_summed_up(scep, home, listed):
     )
 
 
+def test_a_ca_that_is_not_there_any_more_signs_no_crl(scep, home):
+    """It was a next CA that was cancelled, or its directory was removed: that is said."""
+    now = datetime.now(UTC)
+    gone = make_issuance(issuer=b"g" * 32, now=now, not_after=now + timedelta(days=9))
+    with opened(home) as store:
+        store.record(gone).result()
+    serial = show_serial(gone.serial)
+    status, _, err = scep("admin", "revoke", serial)
+    assert status == 0
+    said, warning, hint = err.splitlines()
+    assert said.startswith(f"revoked {serial}")
+    assert warning == "warning: the change is stored, but no CRL will list it"
+    assert hint.startswith("hint: ")
+
+
 def test_from_stdin_as_json(scep, home, listed, monkeypatch):
     piped = io.TextIOWrapper(io.BytesIO(listed.read_bytes()))
     monkeypatch.setattr(sys, "stdin", piped)

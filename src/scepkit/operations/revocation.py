@@ -267,10 +267,13 @@ class SignedCRLs:
     Attributes:
         signed: each with its CA.
         errors: why a CRL that knows of the change could not be signed.
+        has_unknown: whether none of the CAs has issued some of what was changed, though all of
+            them could be read.
     """
 
     signed: tuple[tuple[Authority, CRLRow], ...]
     errors: tuple[ScepError, ...]
+    has_unknown: bool = False
 
 
 def sign_all_outdated(
@@ -305,7 +308,11 @@ def sign_all_outdated(
                 seen.add(authority.key_hash)
         except ScepError as error:
             errors.append(error)
-    return SignedCRLs(tuple(signed), () if seen.issuperset(issuers) else tuple(errors))
+    if seen.issuperset(issuers):
+        return SignedCRLs(tuple(signed), ())
+    # Certificates of before there were several CAs have got theirs meanwhile.
+    has_unknown = not errors and any(one and one not in seen for one in issuers)
+    return SignedCRLs(tuple(signed), tuple(errors), has_unknown)
 
 
 def sign_outdated(

@@ -118,6 +118,12 @@ def sign_outdated(
     )
     for authority, row in found.signed:
         terminal.say(f"signed CRL number {row.number} of {_name(authority)}")
+    if found.has_unknown:
+        terminal.warn(
+            "the change is stored, but no CRL will list it",
+            "its CA is not in this directory: scep admin ca list; it has ended, was cancelled, or "
+            "its files were removed",
+        )
     if found.errors:
         terminal.warn("the change is stored, but no new CRL could be signed")
         for one in found.errors:
