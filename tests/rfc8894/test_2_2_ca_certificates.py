@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import keys
 from keys import DAY, NOW, certify, usage
 from pair import Pair
-from scepkit.errors import BadReply, UntrustedCA
+from scepkit.errors import BadReply, Malformed, UntrustedCA
 from scepkit.protocol import chain
 from scepkit.protocol.certificate import fingerprint
 from scepkit.protocol.cms import signed
@@ -237,6 +237,14 @@ def test_a_client_reads_one_certificate_and_a_certs_only_message_alike(ca, ra):
     )
     assert Pair(ra=None).exchange.ca.recipient.der == ca.der
     assert Pair().exchange.ca.recipient.der == ra.der
+
+
+@pytest.mark.rfc("L-01")
+def test_a_list_that_is_too_long_is_named_as_such(ca):
+    """A client takes 32 certificates, and says so instead of seeing no certificate at all."""
+    assert len(ca_certificates.parse(signed.certs_only([ca.der] * 32))) == 32
+    with pytest.raises(Malformed, match="33 certificates in one message"):
+        ca_certificates.parse(signed.certs_only([ca.der] * 33))
 
 
 @pytest.mark.rfc("P-29")

@@ -96,9 +96,10 @@ def parse(body: bytes) -> tuple[Certificate, ...]:
 
 def _certificates(block: bytes) -> Sequence[bytes]:
     try:
-        return signed.read_signed_data(block).certificates
+        signed.CONTENT_INFO.fields(block)
     except Malformed:
         return (block,)
+    return signed.read_signed_data(block).certificates
 
 
 def top(certificates: Sequence[Certificate]) -> Certificate:
