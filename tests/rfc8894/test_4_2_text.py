@@ -102,6 +102,25 @@ def test_text_that_is_nothing(body):
         ca_certificates.parse(body)
 
 
+@pytest.mark.rfc("P-30")
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\n\n", b" "])
+def test_a_line_break_behind_der_does_no_harm(end):
+    """What a script prints ends in one: behind certificates, the next CA, and a CertRep."""
+    assert ca_certificates.parse(BOTH + end) == (RA.certificate, CA.certificate)
+    assert ca_certificates.parse(CA.der + end) == (CA.certificate,)
+    found = next_ca.read(ANNOUNCED + end, TRUSTED, NO_LEGACY, keys.NOW)
+    assert found == (NEXT.certificate,)
+    assert Pair().believe(forge.reply() + end) == Pending()
+
+
+@pytest.mark.rfc("P-30")
+@pytest.mark.parametrize("end", [b"x", b"\0", b"\nx", CA.der])
+def test_more_than_a_line_break_behind_der_is_refused(end):
+    """Then it is something else, or two of them."""
+    with pytest.raises(Malformed):
+        ca_certificates.parse(CA.der + end)
+
+
 @pytest.mark.rfc("P-30", "S-4.7.1-3")
 @given(st.one_of(base64s(ANNOUNCED), pems(ANNOUNCED)))
 def test_the_next_ca_as_text_is_believed_as_its_der_is(body):

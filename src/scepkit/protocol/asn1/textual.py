@@ -1,5 +1,7 @@
 """Text where DER should be: PEM (RFC 7468) and bare base64, in which some servers answer.
 
+And a line break behind DER, which others add.
+
 Nothing is believed because of it: what comes out is read and judged like DER that came as DER.
 The work is linear in what came.
 """
@@ -11,6 +13,7 @@ import binascii
 import re
 
 from scepkit.errors import Malformed
+from scepkit.protocol.asn1 import ber
 
 # What people write over certificates and certs-only messages (RFC 7468 sections 5, 8 and 9).
 # Which of them it is decides nothing: the content tells what it is.
@@ -112,7 +115,11 @@ def _blocks(kind: re.Pattern[bytes], text: bytes, most: int) -> tuple[bytes, ...
 
 
 def _unpacked(body: bytes) -> bytes:
-    return _decode(body) if _BASE64.fullmatch(body) else body
+    if _BASE64.fullmatch(body):
+        return _decode(body)
+    # Scripts end what they print in a line break.
+    end = ber.end(body)
+    return body if end is None or not body[end:].isspace() else body[:end]
 
 
 def _decode(text: bytes) -> bytes:
