@@ -316,6 +316,28 @@ def test_a_proxy_is_told_user_and_password(new_transport, scheme, user, said):
     assert told == [said and f"Basic {base64.b64encode(said).decode()}"]
 
 
+@pytest.mark.parametrize("hangs", [True, False])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_says_nothing_is_named(new_transport, scheme, hangs):
+    """Who does not know of it looks for the fault at the server."""
+
+    def behave(connection, pause):
+        read_head(connection)
+        while hangs and pause(0.1):
+            pass
+
+    with Hostile(behave) as server:
+        proxy = server.origin.replace("//", "//user:hunter2@")
+        timeout = 0.5 if hangs else PATIENCE
+        with (
+            contextlib.closing(new_transport(timeout=timeout, proxy=proxy)) as transport,
+            pytest.raises(TransportError, match=r"proxy") as caught,
+        ):
+            transport.send(f"{scheme}://ca.example/scep", CAPS)
+    assert caught.value.hint is Hint.PROXY
+    assert "hunter2" not in caught.value.message
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_that_says_no_is_named_without_its_password(new_transport, scheme):
     def behave(connection, pause):

@@ -98,7 +98,7 @@ class AsyncHTTPTransport:
                     return await exchange.run()
             except TimeoutError as error:
                 raise http_policy.too_slow(
-                    exchange.url, self._timeout, has_begun=exchange.has_begun
+                    exchange.url, self._timeout, exchange.proxy, has_begun=exchange.has_begun
                 ) from error
 
     async def close(self) -> None:
@@ -126,6 +126,7 @@ class _Exchange:
 
     Attributes:
         url: where it has come to.
+        proxy: on the way there; None for none.
         has_begun: whether the head of the answer from there is here.
     """
 
@@ -141,6 +142,7 @@ class _Exchange:
         self.has_begun = False
         self._session = session
         self._request = request
+        self.proxy: Proxy | None = None
         self._proxy = proxy
         self._max_response = max_response
 
@@ -157,7 +159,7 @@ class _Exchange:
     async def _once(self, url: str) -> HTTPResponse:
         http_policy.check_url(url)
         self.has_begun = False
-        proxy = http_proxy.of(url, self._proxy)
+        self.proxy = proxy = http_proxy.of(url, self._proxy)
         try:
             # As it is: the query is encoded already.
             async with self._session.request(
@@ -263,7 +265,7 @@ def _explained(error: Exception, url: str, proxy: Proxy | None) -> TransportErro
         if isinstance(error, aiohttp.ClientSSLError):
             return http_policy.tls_failed(url, error.os_error)
         return http_policy.not_connected(url, error.os_error)
-    return http_policy.broke_off(url, _said(http_policy.source(error)))
+    return http_policy.broke_off(url, _said(http_policy.source(error)), proxy)
 
 
 def _said(error: BaseException) -> BaseException | str:

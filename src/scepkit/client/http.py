@@ -89,10 +89,11 @@ class HTTPTransport:
 
     def _once(self, url: str, request: HTTPRequest, bounds: ExchangeBounds) -> HTTPResponse:
         http_policy.check_url(url)
+        proxy = http_proxy.of(url, self._proxy)
         response = None
         try:
             response = bounds.head(
-                self._manager(url),
+                self._manager(url, proxy),
                 request.method,
                 url,
                 body=request.body or None,
@@ -107,12 +108,13 @@ class HTTPTransport:
         except (HTTPError, OSError, ValueError) as error:
             if _is_timeout(error):
                 has_begun = response is not None
-                raise http_policy.too_slow(url, self._timeout, has_begun=has_begun) from error
-            raise _explained(error, url) from error
+                raise http_policy.too_slow(
+                    url, self._timeout, proxy, has_begun=has_begun
+                ) from error
+            raise _explained(error, url, proxy) from error
         return http_policy.response(url, response.status, body, response.headers.items())
 
-    def _manager(self, url: str) -> urllib3.PoolManager:
-        proxy = http_proxy.of(url, self._proxy)
+    def _manager(self, url: str, proxy: Proxy | None) -> urllib3.PoolManager:
         tunnels = proxy is not None and urlsplit(url).scheme == "https"
         if (proxy, tunnels) not in self._managers:
             made = _new_manager(proxy, self._context, tunnels=tunnels)
@@ -159,7 +161,7 @@ def _is_timeout(error: BaseException) -> bool:
     return is_ours or isinstance(error, exceptions.TimeoutError)
 
 
-def _explained(error: Exception, url: str) -> TransportError:
+def _explained(error: Exception, url: str, proxy: Proxy | None) -> TransportError:
     """Return the error to raise for one of urllib3's."""
     match error:
         case exceptions.ProxyError():
@@ -170,4 +172,4 @@ def _explained(error: Exception, url: str) -> TransportError:
             return http_policy.not_connected(url, http_policy.source(error))
         case exceptions.SSLError():
             return http_policy.tls_failed(url, error.args[0] if error.args else error)
-    return http_policy.broke_off(url, error)
+    return http_policy.broke_off(url, error, proxy)

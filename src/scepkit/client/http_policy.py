@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
+from scepkit.client.http_proxy import Proxy
 from scepkit.client.tls import ClientCertificate
 from scepkit.errors import Hint, SettingsError, TransportError
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
@@ -194,12 +195,13 @@ def head_too_long() -> TransportError:
     )
 
 
-def too_slow(url: str, timeout: float, *, has_begun: bool) -> TransportError:
+def too_slow(url: str, timeout: float, proxy: Proxy | None, *, has_begun: bool) -> TransportError:
     """Return the error for an exchange that took too long.
 
     Args:
         url: what was asked for; only its host is named.
         timeout: seconds, for the whole exchange.
+        proxy: on the way; None for none.
         has_begun: whether the head of the answer was here already.
     """
     if has_begun:
@@ -208,7 +210,8 @@ def too_slow(url: str, timeout: float, *, has_begun: bool) -> TransportError:
             hint=Hint.SLOW,
         )
     return TransportError(
-        f"no answer from {host(url)} within {timeout:g} seconds", hint=Hint.NO_ANSWER
+        f"no answer from {host(url)}{_through(proxy)} within {timeout:g} seconds",
+        hint=Hint.NO_ANSWER if proxy is None else Hint.PROXY,
     )
 
 
@@ -268,17 +271,22 @@ def tls_failed(url: str, error: object) -> TransportError:
     )
 
 
-def broke_off(url: str, error: BaseException | str) -> TransportError:
+def broke_off(url: str, error: BaseException | str, proxy: Proxy | None) -> TransportError:
     """Return the error for everything else.
 
     Args:
         url: what was asked for; only its host is named.
         error: what went wrong, or words.
+        proxy: on the way; None for none.
     """
     return TransportError(
-        f"the connection to {host(url)} broke off: {words(error)}",
-        hint="check the URL: does a web server answer there?",
+        f"the connection to {host(url)}{_through(proxy)} broke off: {words(error)}",
+        hint="check the URL: does a web server answer there?" if proxy is None else Hint.PROXY,
     )
+
+
+def _through(proxy: Proxy | None) -> str:
+    return "" if proxy is None else f" through the proxy {host(proxy.url)}"
 
 
 def host(url: str) -> str:
