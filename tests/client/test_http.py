@@ -71,6 +71,17 @@ def test_an_unknown_host(transport, monkeypatch):
     assert "DNS" in caught.value.hint
 
 
+@pytest.mark.parametrize("name", ["a..example", f"{'a' * 64}.example", "\u2603.example"])
+def test_a_host_name_that_cannot_be(transport, monkeypatch, name):
+    def fail(host, *args, **kwargs):
+        host.encode("idna")
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with pytest.raises(TransportError, match=f"the host name {name} is not known"):
+        transport.send(f"http://{name}/", CAPS)
+
+
 def test_a_server_that_does_not_answer_in_time(new_transport, serve):
     site = serve()
     site.next(Operation.GET_CA_CAPS, HANG)

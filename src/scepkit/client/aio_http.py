@@ -265,6 +265,9 @@ def _explained(error: Exception, url: str, proxy: Proxy | None) -> TransportErro
         if isinstance(error, aiohttp.ClientSSLError):
             return http_policy.tls_failed(url, error.os_error)
         return http_policy.not_connected(url, error.os_error)
+    if isinstance(error, aiohttp.InvalidURL | UnicodeError):
+        # No name can be like that.
+        return http_policy.unknown_host(url)
     return http_policy.broke_off(url, _said(http_policy.source(error)), proxy)
 
 

@@ -166,7 +166,8 @@ def _explained(error: Exception, url: str, proxy: Proxy | None) -> TransportErro
     match error:
         case exceptions.ProxyError():
             return http_policy.proxy_failed(url, error)
-        case exceptions.NameResolutionError():
+        case exceptions.NameResolutionError() | exceptions.LocationParseError():
+            # The latter: no name can be like that.
             return http_policy.unknown_host(url)
         case exceptions.NewConnectionError():
             return http_policy.not_connected(url, http_policy.source(error))

@@ -182,8 +182,9 @@ class _Connection(HTTPConnection):
             name = self._dns_host.strip("[]")
             found = socket.getaddrinfo(name, self.port, type=socket.SOCK_STREAM)
             return _connect(found, self.socket_options or ())
-        except socket.gaierror as error:
-            raise NameResolutionError(self.host, self, error) from error
+        except (socket.gaierror, UnicodeError) as error:
+            # The latter: no name can be like that.
+            raise NameResolutionError(self.host, self, error) from error  # type: ignore[arg-type]
         except TimeoutError as error:
             raise ConnectTimeoutError(self, "timed out") from error
         except OSError as error:
