@@ -67,6 +67,11 @@ def test_repetitions_come_ever_later_and_end():
     assert len(pair.trips) == 4
 
 
+def test_a_program_that_does_not_pause_may_repeat_as_often_as_it_likes():
+    """A power of two that no float can hold ended it, after a thousand repetitions."""
+    assert Limits(retries=5000, retry_after=0).before_retry(5000, None) == 0
+
+
 @pytest.mark.parametrize("status", [500, 502, 503, 408, 429])
 def test_a_fault_of_the_server_is_worth_another_attempt(pair, status):
     pair.on_reply(1, answer(status))

@@ -81,7 +81,7 @@ class Limits:
             attempt: how many attempts failed before this one.
             asked: what the server asked for.
         """
-        own = self.retry_after * 2.0**attempt
+        own = self.retry_after * 2.0 ** min(attempt, 64)
         return own if asked is None else max(own, min(asked, self.max_retry_after))
 
     def before_poll(self, polls: int) -> float:
