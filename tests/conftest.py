@@ -6,6 +6,7 @@ Helpers beside this file are imported by their names: `from pair import Pair`.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -36,6 +37,8 @@ def pytest_xdist_auto_num_workers():
 
 
 def pytest_configure(config):
+    # A shell has what it starts in its background ignore Ctrl-C, and so would all that tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     form = "long" if config.getoption("--long") else "short"
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or form)
 
