@@ -37,6 +37,7 @@ from scepkit.client.fleet.results import ResultFile, State, read_results
 from scepkit.protocol.asn1 import der
 from scepkit.protocol.certificate_template import named_template
 from scepkit.protocol.scep.http import HTTPResponse, Operation
+from waiting import PATIENCE
 
 BUSY = HTTPResponse(503, b"busy", "text/plain", {"retry-after": "0"})
 
@@ -213,6 +214,27 @@ def test_a_server_that_closes_connections_is_waited_for(serve, fleet):
     site = serve(grant)
     site.next(Operation.PKI_OPERATION, *[httpd.DROP] * 5)
     assert fleet(site, ["dev1", "dev2"]).run().counts == {State.DONE: 2}
+
+
+def test_who_was_not_asked_is_not_back(serve, fleet, told):
+    """Devices whose challenge cannot be had end, and the server is away all the while."""
+    site, away = serve(grant), threading.Event()
+    site.next(Operation.PKI_OPERATION, *[BUSY] * 50)
+
+    def tell(event):
+        told.append(event)
+        if isinstance(event, fleet_events.ServerAway):
+            away.set()
+
+    def challenge(device):
+        if device.name != "dev0":
+            assert away.wait(PATIENCE)
+            raise SettingsError("no challenge today")
+
+    names = [f"dev{n}" for n in range(4)]
+    report = fleet(site, names, parallel=2, tell=tell, challenge=challenge).run()
+    assert report.counts == {State.DONE: 1, State.FAILED: 3}
+    assert kinds(told).count("ServerBack") == 1
 
 
 def test_patience_ends(serve, fleet, tmp_path):

@@ -23,9 +23,11 @@ def server(monkeypatch):
 
 
 @pytest.fixture
-def pool():
+def pool(server):
     with ThreadPoolExecutor(3) as pool:
         yield pool
+        # Whoever waits still would keep a failed test from its end.
+        server.stop()
 
 
 def first(asking):
@@ -72,6 +74,21 @@ def test_who_asked_before_it_was_known_says_nothing_new(server):
     early = time.monotonic()
     assert server.away(AWAY, time.monotonic())
     assert server.away(AWAY, early) is None
+
+
+def test_who_learns_nothing_leaves_it_to_the_next(server, pool):
+    assert server.wait()
+    server.away(AWAY, time.monotonic() - 5)
+    waiting = first([pool.submit(server.wait) for _ in range(2)])
+    early = time.monotonic() - 5
+    server.nothing_learnt(early)
+    # The one who asks is not done.
+    assert server._trying
+    server.nothing_learnt(time.monotonic())
+    assert waiting[0].result(PATIENCE) is True
+    assert server.gone_for() >= 5
+    assert server.answers == 0
+    assert server.answered()
 
 
 def test_it_is_known_for_how_long_it_is_away(server):

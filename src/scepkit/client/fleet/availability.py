@@ -77,6 +77,17 @@ class Availability:
             self._changed.notify_all()
             return seconds
 
+    def nothing_learnt(self, asked_at: float) -> None:
+        """Note that whoever was to ask learnt nothing of it, so that another one asks.
+
+        Args:
+            asked_at: when it was or would have been asked, by time.monotonic().
+        """
+        with self._changed:
+            if asked_at >= self._noted:
+                self._trying = False
+                self._changed.notify_all()
+
     def gone_for(self) -> float:
         """Return for how many seconds it has been away; 0 while it answers."""
         with self._changed:

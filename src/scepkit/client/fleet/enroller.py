@@ -37,8 +37,10 @@ from scepkit.client.fleet.plan import Plan
 from scepkit.client.fleet.results import Result, State
 from scepkit.client.fleet.server import FleetClient, FleetServer, KnownCA
 from scepkit.client.folder import place
+from scepkit.client.transport import Transport
 from scepkit.errors import SettingsError, TransportError
 from scepkit.protocol.scep import flow
+from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
 
 if TYPE_CHECKING:
     from scepkit.client.http import HTTPTransport
@@ -208,9 +210,9 @@ class FleetEnroller:
         """Enrol a device, and wait with all others while the server is away."""
         misses, answers = 0, self._availability.answers
         while self._availability.wait():
-            asked_at = time.monotonic()
+            asked_at, listening = time.monotonic(), _Listening(transport)
             try:
-                result = enrolment.attempt(device, transport)
+                result = enrolment.attempt(device, listening)
             except TransportError as error:
                 # A server that answers others has something against this one.
                 now = self._availability.answers
@@ -219,7 +221,10 @@ class FleetEnroller:
                     self._wait_for(error, asked_at)
                     continue
                 result = Result.missed(device.name, State.FAILED, error, "")
-            self._answered()
+            if listening.has_heard:
+                self._answered()
+            else:
+                self._availability.nothing_learnt(asked_at)
             enrolment.files.results.add(result)
             self._end(result)
             return
@@ -254,6 +259,19 @@ class FleetEnroller:
         return server.connection.transport(
             server.tls_ca, client_certificate=server.client_certificate
         )
+
+
+class _Listening:
+    """A transport that remembers whether an answer came: not every device needs one."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self.has_heard = False
+
+    def send(self, url: str, request: HTTPRequest) -> HTTPResponse:
+        response = self._transport.send(url, request)
+        self.has_heard = True
+        return response
 
 
 def _wait(ends: Iterable[Event]) -> None:
