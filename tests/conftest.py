@@ -19,7 +19,7 @@ pytest_plugins = ["pytester", "conformance", "compatibility", "leaks"]
 
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 settings.register_profile("short", max_examples=25, deadline=None, suppress_health_check=_SLOW)
-settings.register_profile("long", settings.get_profile("short"), max_examples=200)
+settings.register_profile("long", settings.get_profile("short"), max_examples=100)
 settings.register_profile("thorough", settings.get_profile("short"), max_examples=2000)
 
 
@@ -27,7 +27,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--long",
         action="store_true",
-        help="run the long forms too: tests marked so, and eight times as many random examples",
+        help="run the long forms too: tests marked so, and four times as many random examples",
     )
 
 
