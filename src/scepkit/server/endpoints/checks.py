@@ -1,4 +1,4 @@
-"""What has to be true of an endpoint, its CA and its profile: else no start or reload has it."""
+"""The checks of an endpoint, its CA and its profile, by which a start or a reload refuses it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is told to the audit record: an action, before it has its place in a chain."""
+"""The actions that are told to the audit record, before they have their places in a chain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is announced: events that no other record tells of, some of them once and until they end."""
+"""Announcements: events that no other record tells of, some of them once and until they end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all tables have in common: the metadata that holds them, the names of constraints, indexes.
+"""The metadata that holds all tables, and the names of constraints and indexes.
 
 Every constraint has a name, because only named ones can be altered later.
 """
