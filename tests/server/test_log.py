@@ -17,6 +17,8 @@ from urllib.parse import quote
 
 import pytest
 from cryptography import x509
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 import forge
 from enrolment import devices
@@ -266,3 +268,18 @@ def test_a_log_that_nobody_reads_holds_nothing_up(directory, serve, workers):
 def test_a_hint_is_text_like_any_other():
     line = log._complete(None, "error", {"event": "x", "hint": Hint.KEY_PROTECTION})
     assert repr(line["hint"]) == repr(str(Hint.KEY_PROTECTION))
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=5), st.text() | st.sampled_from(Hint) | st.integers() | st.none()
+    )
+)
+@example({"reason": "\x7f"})
+@example({"reason": 'a "b" \\ c', "subject": "CN=ä\x1b"})
+def test_json_escapes_what_text_does(fields):
+    """A value with a control character, or one in another alphabet, is written the same way."""
+    escaped = log._complete(None, "info", dict(fields))
+    line = json.loads(log._as_json(None, "info", log._stamp(None, "info", dict(fields))))
+    assert escaped.pop("timestamp")[:10] == line.pop("timestamp")[:10]
+    assert line == escaped

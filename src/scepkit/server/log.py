@@ -33,6 +33,8 @@ _MAX_KEPT = 1024 * 1024
 # Octets that a pipe with any room takes at once (PIPE_BUF).
 _PIECE = select.PIPE_BUF
 
+_UTC_LENGTH = len("+00:00")
+
 
 class LossyStream:
     """A stream that never fails and never waits: a lost log line changes no answer.
@@ -65,13 +67,13 @@ class LossyStream:
         with self._lock:
             if self._kept:
                 self._drain()
-            if self._size + len(line) > _MAX_KEPT:
+            self.is_failing = False
+            rest = line if self._kept else self._put(line)
+            if rest and self._size + len(rest) > _MAX_KEPT:
                 self._lose()
-            else:
-                self.is_failing = False
-                self._kept.append(line)
-                self._size += len(line)
-                self._drain()
+            elif rest:
+                self._kept.append(rest)
+                self._size += len(rest)
         return len(text)
 
     def flush(self) -> None:
@@ -80,32 +82,33 @@ class LossyStream:
             self._drain()
 
     def _drain(self) -> None:
-        # An error does not wait either.
-        while self._kept and (self._poll is None or self._poll.poll(0)):
+        while self._kept:
             line = self._kept.popleft()
-            self._size -= len(line)
-            try:
-                rest = line[self._put(line) :]
-            except BlockingIOError:
-                # Another worker was quicker, and the pipe is full again.
-                rest = line
-            except (OSError, ValueError):
-                # A full disk, a closed pipe; a closed stream is a ValueError.
-                self._lose()
-                continue
+            rest = self._put(line)
+            self._size -= len(line) - len(rest)
             if rest:
                 self._kept.appendleft(rest)
-                self._size += len(rest)
-            if rest == line:
                 return
 
-    def _put(self, line: bytes) -> int:
-        if self._descriptor is not None:
-            # More might not fit into a pipe that has room.
-            return os.write(self._descriptor, line[:_PIECE])
-        self._stream.write(line.decode("utf-8"))
-        self._stream.flush()
-        return len(line)
+    def _put(self, line: bytes) -> bytes:
+        """Write a line as far as that can be done now, and return the rest."""
+        try:
+            while line and (self._poll is None or self._poll.poll(0)):
+                if self._descriptor is None:
+                    self._stream.write(line.decode("utf-8"))
+                    self._stream.flush()
+                    return b""
+                # More might not fit into a pipe that has room.
+                line = line[os.write(self._descriptor, line[:_PIECE]) :]
+        except BlockingIOError:
+            # Another worker was quicker, and the pipe is full again.
+            return line
+        except (OSError, ValueError):
+            # A full disk, a closed pipe; a closed stream is a ValueError. Poll tells of an error as
+            # if there were room.
+            self._lose()
+            return b""
+        return line
 
     def _lose(self) -> None:
         self.is_failing = True
@@ -190,7 +193,7 @@ def configure(form: str) -> LossyStream:
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if as_text else _as_json
     )
     structlog.configure(
-        processors=[_complete, renderer],
+        processors=[_complete if as_text else _stamp, renderer],
         wrapper_class=_Logger,
         logger_factory=lambda *_: stream,
         cache_logger_on_first_use=True,
@@ -209,14 +212,20 @@ def configure(form: str) -> LossyStream:
 def _complete(
     logger: Any, method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Add level, time and traceback, and escape control characters in what a peer may have chosen.
+    """Add what every line has, and escape control characters in what a peer may have chosen."""
+    return _escape(_stamp(logger, method, event))
 
-    In one step: there is a line for each request.
-    """
+
+def _stamp(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Add level, time and traceback."""
     event["level"] = "error" if method == "exception" else method
-    event["timestamp"] = f"{datetime.now(UTC).isoformat().removesuffix('+00:00')}Z"
+    event["timestamp"] = f"{datetime.now(UTC).isoformat()[:-_UTC_LENGTH]}Z"
     if "exc_info" in event:
         event = structlog.processors.format_exc_info(logger, method, event)
+    return event
+
+
+def _escape(event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in event.items():
         if not isinstance(value, str) or (value.isprintable() and type(value) is str):
             continue
@@ -232,4 +241,10 @@ _ENCODER = json.JSONEncoder(default=repr)
 
 
 def _as_json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-    return _ENCODER.encode(event)
+    """Return a line as JSON; there is one for each request.
+
+    JSON escapes nothing in most lines. Those have no control character in any value, so that values
+    need not be looked at one by one.
+    """
+    line = _ENCODER.encode(event)
+    return _ENCODER.encode(_escape(event)) if "\\" in line else line

@@ -11,11 +11,12 @@ import binascii
 import codecs
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from urllib.parse import quote, unquote_to_bytes
 
 from scepkit.errors import HTTPRefused, Malformed
+from scepkit.protocol.value import value
 
 CA_CERT = "application/x-x509-ca-cert"
 CA_RA_CERT = "application/x-x509-ca-ra-cert"
@@ -51,7 +52,7 @@ class Operation(StrEnum):
 _OPERATIONS = {operation.value.lower(): operation for operation in Operation}
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class HTTPRequest:
     """A request of either end.
 
@@ -70,7 +71,7 @@ class HTTPRequest:
     url: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class HTTPResponse:
     """An answer of either end.
 
@@ -87,7 +88,7 @@ class HTTPResponse:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class SCEPRequest:
     """The operation that an HTTP request asks for.
 

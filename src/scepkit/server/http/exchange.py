@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
+from itertools import chain
 from typing import Any, Protocol, TypeAlias
 
 import structlog
@@ -81,10 +82,8 @@ class Head:
         self.headers = headers
         self.keeps_alive = keeps_alive
         self.expects_continue = expects_continue
-        size = _REQUEST_SIZE + len(url)
-        for name, value in headers:
-            size += _HEADER_SIZE + len(name) + len(value)
-        self.size = size
+        octets = sum(map(len, chain.from_iterable(headers)))
+        self.size = _REQUEST_SIZE + len(url) + _HEADER_SIZE * len(headers) + octets
 
     def header(self, name: bytes) -> bytes:
         """Return the value of the first header with a name in lower case; empty without one."""
@@ -275,12 +274,15 @@ class Exchange:
         said = self.head.header(b"content-length")
         if said and (not said.isdigit() or int(said) > most):
             raise _too_large(most)
-        body = bytearray()
-        while piece := await self.piece():
-            body += piece
-            if len(body) > most:
-                raise _too_large(most)
-        return bytes(body)
+        whole = await self.piece()
+        if not self.is_whole or self.arrived:
+            pieces = bytearray(whole)
+            while len(pieces) <= most and (piece := await self.piece()):
+                pieces += piece
+            whole = bytes(pieces)
+        if len(whole) > most:
+            raise _too_large(most)
+        return whole
 
     async def piece(self) -> bytes:
         """Return the next octets of the body, once some have arrived; none at its end.

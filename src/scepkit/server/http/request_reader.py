@@ -27,6 +27,9 @@ _MAX_HEADERS = 128
 # other one (RFC 9110 section 5.3).
 _SINGLE = frozenset({b"authorization", b"idempotency-key"})
 
+# Headers that are looked at here.
+_MEANT = _SINGLE | {b"host", b"content-length", b"expect"}
+
 # Octets that are parsed at once, so that a request more than may wait is seen soon.
 _PIECE = 1024
 # The same of a body whose length is known.
@@ -191,18 +194,20 @@ class RequestReader:
         single: list[bytes] = []
         expects_continue = False
         for name, value in self.headers:
+            if name not in _MEANT:
+                continue
             if name == b"host":
                 hosts += 1
             elif name == b"content-length":
                 length = int(value) if value.isdigit() else 0
-            elif name == b"expect" and value.lower() == b"100-continue":
-                expects_continue = not is_old
-            elif name in _SINGLE:
+            elif name != b"expect":
                 single.append(name)
+            elif value.lower() == b"100-continue":
+                expects_continue = not is_old
         # RFC 9112 section 3.2. HTTP/1.0 knows no Host, and Cisco's routers send none.
         if hosts > 1 or (hosts == 0 and not is_old):
             raise HTTPRefused(400, "HTTP/1.1 needs one Host")
-        if len(single) > len(set(single)):
+        if len(single) > 1 and len(single) > len(set(single)):
             twice = max(single, key=single.count).decode("ascii")
             raise HTTPRefused(400, f"the request has two headers {twice}")
         head = Head(
@@ -221,8 +226,8 @@ class RequestReader:
     def on_body(self, body: bytes) -> None:
         """Pass on a piece of the body."""
         self.held = 0
-        self._left = max(0, self._left - len(body))
-        self.wants = min(self._left, _MAX_BODY_PIECE) or _PIECE
+        self._left = left = self._left - len(body)
+        self.wants = min(left, _MAX_BODY_PIECE) if left > 0 else _PIECE
         self._taker.add(body)
 
     def on_message_complete(self) -> None:
