@@ -25,6 +25,7 @@ from scepkit.errors import SettingsError
 from scepkit.protocol.certificate import Certificate, show_serial
 
 _KEPT = 4096  # octets of its output
+_PIPE = 64 * 1024  # octets that a pipe holds
 _TICK = 0.1  # seconds between two looks whether it has ended
 _GRACE = 2.0  # seconds from SIGTERM to SIGKILL
 
@@ -134,8 +135,9 @@ def _watch(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, bo
             more = _read(pipe.fileno(), min(left, _TICK))
             is_open = more != b""
             kept = (kept + (more or b""))[-_KEPT:]
-        while is_open and (more := _read(pipe.fileno(), 0)):
-            kept = (kept + more)[-_KEPT:]
+        # What it wrote is in the pipe; what it left running may write for ever.
+        for _ in range(_PIPE // _KEPT if is_open else 0):
+            kept = (kept + (_read(pipe.fileno(), 0) or b""))[-_KEPT:]
     return kept, True
 
 
