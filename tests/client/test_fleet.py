@@ -210,6 +210,16 @@ def test_a_server_that_is_busy_is_waited_for_by_all(serve, fleet, told):
     assert len(site.asked(Operation.PKI_OPERATION)) == 6 + 9
 
 
+def test_a_server_too_busy_for_its_capabilities_is_asked_when_it_says(serve, fleet, told):
+    """GetCACert is answered, and GetCACaps is not."""
+    site = serve(grant)
+    busy = HTTPResponse(503, b"busy", headers={"Retry-After": "1"})
+    site.next(Operation.GET_CA_CAPS, busy)
+    assert fleet(site, ["dev1", "dev2"]).run().counts == {State.DONE: 2}
+    (away,) = [one for one in told if isinstance(one, fleet_events.ServerAway)]
+    assert away.seconds >= 1
+
+
 def test_a_server_that_closes_connections_is_waited_for(serve, fleet):
     site = serve(grant)
     site.next(Operation.PKI_OPERATION, *[httpd.DROP] * 5)

@@ -67,7 +67,7 @@ class KnownCA:
             if url not in self._information:
                 found = ask()
                 if found.unanswered:
-                    raise TransportError(found.unanswered)
+                    raise TransportError(found.unanswered, retry_after=found.retry_after)
                 self._information[url] = found
             return self._information[url]
 

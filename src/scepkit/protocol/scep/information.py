@@ -42,11 +42,13 @@ class CAInformation:
         capabilities: GetCACaps, in lower case.
         certificates: GetCACert.
         unanswered: why nothing is known of the capabilities; "" when the server was asked.
+        retry_after: seconds that the server asked to wait then, if it did.
     """
 
     capabilities: Capabilities
     certificates: tuple[Certificate, ...]
     unanswered: str = ""
+    retry_after: float | None = None
 
 
 def ca_information(identifier: str = "", limits: Limits | None = None) -> Flow[CAInformation]:
@@ -75,7 +77,7 @@ def ca_information(identifier: str = "", limits: Limits | None = None) -> Flow[C
             # Saying so now is clearer than a later riddle.
             raise nobody from None
         if flow.is_busy(nobody):
-            return CAInformation(frozenset(), certificates, nobody.message)
+            return _busy(certificates, nobody)
         return (yield from _once_more(identifier, certificates))
     return CAInformation(found, (yield from _certificates(identifier, limits)))
 
@@ -85,9 +87,15 @@ def _once_more(identifier: str, certificates: tuple[Certificate, ...]) -> Flow[C
     try:
         found = yield from ca_capabilities(identifier, _ONCE)
     except TransportError as error:
-        unanswered = error.message if flow.is_busy(error) else ""
-        return CAInformation(frozenset(), certificates, unanswered)
+        if flow.is_busy(error):
+            return _busy(certificates, error)
+        found = frozenset()
     return CAInformation(found, certificates)
+
+
+def _busy(certificates: tuple[Certificate, ...], error: TransportError) -> CAInformation:
+    """Return what is known of a server that is too busy to name its capabilities."""
+    return CAInformation(frozenset(), certificates, error.message, error.retry_after)
 
 
 def ca_capabilities(
