@@ -125,6 +125,17 @@ def test_what_comes_before_an_answer_ends_in_time(asks, behave):
     assert caught.value.status is None
 
 
+@pytest.mark.parametrize("head", [OK[:20], OK[:30], OK[:-3]])
+def test_an_answer_that_breaks_off_within_its_head_is_none(asks, head):
+    def behave(connection, _pause):
+        read_head(connection)
+        connection.sendall(head)
+
+    with pytest.raises(TransportError, match="broke off") as caught:
+        asks(behave, timeout=PATIENCE)
+    assert caught.value.status is None
+
+
 @pytest.mark.parametrize("behave", [body_octet_by_octet, trailers_without_end])
 def test_an_answer_ends_in_time(asks, behave):
     """Where a busy machine is late with the head itself, the client has more time."""

@@ -15,6 +15,8 @@ All else is: `ConnectionCls`, `pool_classes_by_scheme`, and `SSLContext.sslsocke
 
 from __future__ import annotations
 
+import http.client
+import io
 import socket
 import ssl
 import time
@@ -175,7 +177,32 @@ def _counted(data: bytes) -> bytes:
     return data
 
 
+class _Lines(io.BufferedReader):
+    """What a connection brings, and the last line of it that was read."""
+
+    last = b""
+
+    def readline(self, *args: Any) -> bytes:
+        self.last = super().readline(*args)
+        return self.last
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer; http.client takes the end of the connection for the end of its head."""
+
+    def __init__(self, *args: Any, **how: Any) -> None:
+        super().__init__(*args, **how)
+        self._lines = self.fp = _Lines(self.fp.detach())
+
+    def begin(self) -> None:
+        super().begin()
+        if not self._lines.last:
+            raise http.client.RemoteDisconnected("the connection ended within the answer's head")
+
+
 class _Connection(HTTPConnection):
+    response_class = _Response
+
     def _new_conn(self) -> socket.socket:
         try:
             # Not `host`: the dot at a name's end, which keeps the search list out, is only here.
