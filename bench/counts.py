@@ -68,6 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("kind", nargs="?", choices=KINDS, default="enrolment")
     parser.add_argument("--functions", type=int, default=0, help="so many with most bytecodes")
+    parser.add_argument("--of-commit", type=int, default=0, help="the same of a commit")
     options = parser.parse_args()
     logging.disable(logging.INFO)
     with tempfile.TemporaryDirectory() as scratch:
@@ -75,6 +76,7 @@ def main() -> None:
         ask = server.request(options.kind)
         ask()
         decided = iter([one.record for one in server.decisions(TOGETHER * 8)])
+        way = server.way()
         Recorded.is_recording = False
         for _ in range(_UNTIL_STEADY):
             ask()
@@ -84,13 +86,16 @@ def main() -> None:
             print(f"{count:7}  {code.co_filename.rpartition('scepkit/')[2]} {code.co_name}")
 
         def commit() -> None:
-            # In this thread, and not in the writer's, where nothing would be counted.
-            writer = server.store._writer  # noqa: SLF001
-            writer._write([next(decided) for _ in range(TOGETHER)])  # noqa: SLF001
+            way.go([next(decided) for _ in range(TOGETHER)])
 
-        for _ in range(4):
-            commit()
-        Counts(commit).show(f"an entry of a commit of {TOGETHER}", TOGETHER)
+        if way is not None:
+            for _ in range(4):
+                commit()
+            counts = Counts(commit)
+            counts.show(f"an entry of a commit of {TOGETHER}", TOGETHER)
+            for code, count in counts.bytecodes.most_common(options.of_commit):
+                name = code.co_filename.rpartition("scepkit/")[2]
+                print(f"{count / TOGETHER:7.0f}  {name} {code.co_name}")
         server.store.close()
 
 

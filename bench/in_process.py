@@ -6,10 +6,15 @@ This is imported before anything of scepkit, since it replaces how keys are load
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import functools
+import pickle
+import socket
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -140,6 +145,14 @@ class Server:
         self._last = asked.message
         return http.HTTPResponse(200, self.served.scep.respond(asked.message), http.PKI_MESSAGE)
 
+    def way(self) -> Way | None:
+        """Return the way to a committer and back; None where this scepkit has none."""
+        try:
+            from scepkit.store.committing.committer import Committer
+        except ImportError:
+            return None
+        return Way(self.store, Committer)
+
     def request(self, kind: str) -> Callable[[], Any]:
         """Return what puts a request of that kind to the server."""
         if kind == "ocsp":
@@ -211,6 +224,62 @@ class Server:
             issued.certificate.x509(), self.home.material.ca.certificate, SHA1()
         )
         return one.build().public_bytes(serialization.Encoding.DER)
+
+
+class Way:
+    """The way of entries to the committer, onto the disk and back, all of it in this thread.
+
+    Args:
+        store: where they are written.
+        committer: the class.
+    """
+
+    def __init__(self, store: Any, committer: Any) -> None:
+        from scepkit.store import Store
+        from scepkit.store.committing import remote_writer
+
+        listener = socket.create_server(("127.0.0.1", 0))
+        with mock.patch.object(remote_writer, "Thread"):
+            self._writer = remote_writer.RemoteWriter(
+                lambda: socket.create_connection(listener.getsockname())
+            )
+        self._committer = committer(listener, store)
+        self._committer._look(1)  # noqa: SLF001 - and what follows: without their threads
+        # As much of a store as `record` uses.
+        near = SimpleNamespace(_writer=self._writer, _dialect=store._engine.dialect.name)  # noqa: SLF001
+        self._record = functools.partial(Store.record, near)
+
+    def go(self, issuances: Sequence[Any]) -> None:
+        """Have them written in one commit, and hear of it."""
+        for _ in issuances:
+            self._writer.begin_request()
+        promises = [Promise() for _ in issuances]
+        for issuance, promise in zip(issuances, promises, strict=True):
+            self._record(issuance, promise)
+            self._writer.end_request()
+        while len(self._committer._waiting) < len(issuances):  # noqa: SLF001
+            self._committer._look(1)  # noqa: SLF001
+        self._committer._commit()  # noqa: SLF001
+        while not (frames := self._writer._channel.receive()):  # noqa: SLF001
+            pass
+        for _, _, body in frames:
+            self._writer._settle(*pickle.loads(body))  # noqa: SLF001
+        if any(type(one.answer).__name__ != "Recorded" for one in promises):
+            raise RuntimeError("something stood in the way")
+
+
+class Promise:
+    """Takes an answer."""
+
+    answer: object = None
+
+    def set_running_or_notify_cancel(self) -> bool:
+        return True
+
+    def set_result(self, answer: object) -> None:
+        self.answer = answer
+
+    set_exception = set_result
 
 
 class _Kept(Exception):

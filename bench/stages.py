@@ -36,7 +36,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from in_process import KINDS, Recorded, Server
+from in_process import KINDS, Recorded, Server, Way
 
 STAGES: dict[str, tuple[str, ...]] = {
     "parse": ("protocol.scep.pkimessage:parse",),
@@ -241,8 +241,10 @@ def microseconds(kind: str, layout: str, rounds: int) -> dict[str, float]:
         found["sum"] = sum(found.values())
         if kind == "enrolment":
             Recorded.is_recording = True
-            for together in (1, 8):
+            for together in (1, 8, 16):
                 found[f"commit, {together} together"] = _commit(server, together)
+            if (way := server.way()) is not None:
+                found["commit by a committer, 16 together"] = _way(server, way, 16)
         server.store.close()
     return found
 
@@ -267,6 +269,17 @@ def _commit(server: Server, together: int, times: int = 40) -> float:
             store.end_request()
         for one in futures:
             one.result()
+        spent.append((time.process_time_ns() - begun) / together / 1e3)
+    return statistics.mean(sorted(spent)[: times // 5])
+
+
+def _way(server: Server, way: Way, together: int, times: int = 40) -> float:
+    """Return the same of one entry with its way to the committer and back."""
+    spent = []
+    decided = [one.record for one in server.decisions(together * times)]
+    for start in range(0, len(decided), together):
+        begun = time.process_time_ns()
+        way.go(decided[start : start + together])
         spent.append((time.process_time_ns() - begun) / together / 1e3)
     return statistics.mean(sorted(spent)[: times // 5])
 

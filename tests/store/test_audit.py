@@ -11,7 +11,6 @@ import pytest
 from scepkit.operations.audit import AuditCheck, export
 from scepkit.store import AlreadyAnswered, AuditAction, AuditEvent, AuditRecord, Recorded, Store
 from scepkit.store.audit import trail as audit_trail
-from scepkit.store.requests import issuances as recording
 from stored import NOW, make_challenge, make_grant, make_issuance, make_queued, put_challenge
 
 
@@ -136,14 +135,14 @@ def test_what_leaves_nothing_behind_leaves_no_record(store, put):
 def test_a_record_is_not_there_without_what_it_tells_of(store, monkeypatch):
     """The commit of a batch fails: its records are gone with it, and the chain goes on."""
     store.record(make_issuance()).result()
-    real = recording.audit_event
-    monkeypatch.setattr(
-        "scepkit.store.committing.group_commit.audit_event",
-        lambda *_: (_ for _ in ()).throw(OSError("disk")),
-    )
-    with pytest.raises(Exception, match="disk"):
-        store.record(make_issuance()).result()
-    monkeypatch.setattr("scepkit.store.committing.group_commit.audit_event", real)
+    with monkeypatch.context() as context:
+        for name in ("audit_event", "IssuanceRow.record"):
+            context.setattr(
+                f"scepkit.store.committing.group_commit.{name}",
+                lambda *_: (_ for _ in ()).throw(OSError("disk")),
+            )
+        with pytest.raises(Exception, match="disk"):
+            store.record(make_issuance()).result()
     assert len(chain(store)) == 1
     assert len(list(store.certificates())) == 1
     store.record(make_issuance()).result()

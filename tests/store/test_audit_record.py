@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from scepkit.errors import UsageError
 from scepkit.store import AuditAction, AuditEvent, AuditRecord
 from scepkit.store.audit.events import ranges
-from scepkit.store.audit.format import digest
-from scepkit.store.audit.trail import row_of, time_text
+from scepkit.store.audit.format import JCS, digest
+from scepkit.store.audit.trail import RECORD, linked, time_text, unlinked
 from stored import NOW
 
 PAGE = Path(__file__).parents[2] / "docs/reference/audit.md"
@@ -48,6 +48,13 @@ EVENTS = st.builds(
         | st.just({"b": {"d": "\x7f", "c": 2}, "a": []}),
     ),
 )
+
+
+def row_of(event, node, number, previous, heads=None):
+    """Return the row of `audit` that an event becomes."""
+    carried = None if heads is None else JCS.encode(heads)
+    row = linked(unlinked(event), node, number, previous, carried)
+    return dict(zip(RECORD, row, strict=True))
 
 
 def jcs(value):

@@ -171,9 +171,9 @@ def test_a_database_error_in_the_middle_fails_the_whole_batch(
     real = recording.SPEND
 
     class Spend:
-        def run(self, connection, *rows, **how):
-            done = real.run(connection, *rows, **how)
-            if poison.serial in [row["by_serial"] for row in rows]:
+        def run(self, connection, *rows):
+            done = real.run(connection, *rows)
+            if f"{poison.serial:x}" in [row.serial for row in rows]:
                 # As SQLite does by itself when the disk is full.
                 connection.exec_driver_sql("ROLLBACK")
                 connection.exec_driver_sql("SELECT no_such_column")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import JSON, DateTime, String, TypeDecorator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sqlalchemy.engine import Dialect
 
@@ -27,12 +27,13 @@ class UTCDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any] | None:
+    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any]:
         """Return what writes a time; for SQLite as SQLAlchemy does, which takes five times as long.
 
-        An issuance has seven.
+        An issuance has seven. PostgreSQL takes the same text with its zone, which travels from one
+        process to another in a tenth of the time that a datetime takes.
         """
-        return _text_of if dialect.name == "sqlite" else super().bind_processor(dialect)
+        return TIME_WRITERS[dialect.name]
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
         """Return what reads a time."""
@@ -58,11 +59,32 @@ def _in_utc(time: datetime) -> datetime:
 
 
 def _text_of(time: datetime | None) -> str | None:
-    """Return a time as SQLite has it: `2026-11-05 12:00:00.123456`, in UTC."""
+    """Return a time as SQLite has it: `2026-11-05 12:00:00.123456`, in UTC.
+
+    `isoformat` asks for the zone, which takes as long as all of this, and so do format strings.
+    """
     if time is None:
         return None
-    in_utc = time if time.tzinfo is UTC else _in_utc(time)
-    return in_utc.isoformat(" ", "microseconds")[:26]
+    at = time if time.tzinfo is UTC else _in_utc(time)
+    parts = at.year, at.month, at.day, at.hour, at.minute, at.second, at.microsecond
+    return "%04d-%02d-%02d %02d:%02d:%02d.%06d" % parts  # noqa: UP031
+
+
+def _text_with_zone_of(time: datetime | None) -> str | None:
+    """Return a time as PostgreSQL takes it: the same text, with its zone."""
+    return None if time is None else f"{_text_of(time)}+00"
+
+
+TIME_WRITERS: Mapping[str, Callable[[datetime | None], Any]] = {
+    "sqlite": _text_of,
+    "postgresql": _text_with_zone_of,
+}
+"""By dialect: what makes a time the text that the driver takes."""
+
+
+def time_of_text(text: str) -> datetime:
+    """Return the time that a text of either writer has."""
+    return datetime.fromisoformat(f"{text[:26]}+00:00")
 
 
 def _time_of(text: str | None) -> datetime | None:
@@ -78,28 +100,30 @@ class SerialNumber(TypeDecorator[int]):
 
     def bind_processor(self, _dialect: Dialect) -> Callable[[int | None], str | None]:
         """Return what writes a number: an issuance has several, and one call is enough for each."""
-        return _hex_of
+        return hex_of
 
     def result_processor(
         self, _dialect: Dialect, _coltype: object
     ) -> Callable[[str | None], int | None]:
         """Return what reads a number, in one call as well."""
-        return _serial_of
+        return serial_of
 
     def process_bind_param(self, value: int | None, _dialect: Dialect) -> str | None:
         """Write hex without leading zeros, as operators see it."""
-        return _hex_of(value)
+        return hex_of(value)
 
     def process_result_value(self, value: str | None, _dialect: Dialect) -> int | None:
         """Read the hex back."""
-        return _serial_of(value)
+        return serial_of(value)
 
 
-def _hex_of(serial: int | None) -> str | None:
+def hex_of(serial: int | None) -> str | None:
+    """Return a serial number as it is stored."""
     return None if serial is None else f"{serial:x}"
 
 
-def _serial_of(text: str | None) -> int | None:
+def serial_of(text: str | None) -> int | None:
+    """Return the serial number that is stored so."""
     return None if text is None else int(text, 16)
 
 

@@ -90,6 +90,8 @@ def connect(url: str | URL, *, patience: float = BUSY_SECONDS) -> Engine:
             hide_parameters=True,
             execution_options={PATIENCE: patience},
             connect_args=_connect_args(parsed, patience),
+            # By place on both, so that a row of values is the same tuple for either (`prepared`).
+            paramstyle="qmark" if parsed.get_backend_name() == "sqlite" else "format",
         )
     except ImportError as error:  # also psycopg without its libpq
         raise StoreError(

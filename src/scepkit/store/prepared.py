@@ -46,15 +46,12 @@ class Prepared:
         self.statement = statement
         self._forms: dict[tuple[str, ...], _Form] = {}
 
-    def run(
-        self, connection: Connection, *rows: Values, are_converted: bool = False
-    ) -> DBAPICursor:
+    def run(self, connection: Connection, *rows: Values) -> DBAPICursor:
         """Run it for each of one or more rows of values, which have the same keys.
 
         Args:
             connection: where.
             rows: the values.
-            are_converted: whether they are as the driver takes them (`SharedValues`).
 
         Returns:
             A cursor whose `rowcount` is that of all together; within `one_trip`, once that is over.
@@ -63,11 +60,7 @@ class Prepared:
             DBAPIError: the database failed.
         """
         form = self.form(connection, rows[0])
-        bound = form.bound(rows, are_converted=are_converted)
-        try:
-            return form.execute(connection.connection.dbapi_connection, bound)
-        except connection.dialect.loaded_dbapi.Error as error:
-            raise translated(connection, error, form.text) from error
+        return form.run(connection, form.bound(rows))
 
     def all(self, connection: Connection, values: Values) -> list[list[Any]]:
         """Return the rows that it gives for these values.
@@ -104,23 +97,55 @@ class Prepared:
         return form
 
 
+class Placed:
+    """A statement whose values come by place, and as the driver takes them. Threads may share it.
+
+    Several statements can take theirs out of the same rows, which were converted once.
+
+    Args:
+        statement: its definition; each of its parameters is named as one of the values of a row.
+        names: those of the values of a row, by place.
+    """
+
+    def __init__(self, statement: Statement, names: Sequence[str]) -> None:
+        self.statement = statement
+        self._names = names
+        self._forms: dict[str, tuple[_Form, Callable[[Sequence[Any]], Any]]] = {}
+
+    def run(self, connection: Connection, *rows: Sequence[Any]) -> DBAPICursor:
+        """Run it for each of one or more rows; as `Prepared.run`.
+
+        Raises:
+            DBAPIError: the database failed.
+        """
+        form, take = self._forms.get(connection.dialect.name) or self._form(connection.dialect)
+        return form.run(connection, [*map(take, rows)])
+
+    def _form(self, dialect: Dialect) -> tuple[_Form, Callable[[Sequence[Any]], Any]]:
+        form = _Form(self.statement, dialect)
+        take = _taking([self._names.index(name) for name in form.names])
+        made = self._forms[dialect.name] = form, take
+        return made
+
+
 class _Form:
     """A statement as one driver takes it.
 
     Attributes:
         text: the SQL.
-        converters: by name, what is done to a value that the driver does not take as it is.
+        names: of its parameters, by place.
     """
 
-    def __init__(self, statement: Statement, dialect: Dialect, keys: list[str]) -> None:
+    def __init__(
+        self, statement: Statement, dialect: Dialect, keys: list[str] | None = None
+    ) -> None:
         compiled: Any = statement.compile(dialect=dialect, column_keys=keys, for_executemany=True)
         binds = {name: bind for bind, name in compiled.bind_names.items()}
         self.text = str(compiled)
         self._is_sqlite = dialect.name == "sqlite"
-        names = [*(compiled.positiontup or binds)]
-        self._names = names
-        self._take = _taking(names)
-        self.converters = {
+        self.names: list[str] = compiled.positiontup
+        self._take = _taking(self.names)
+        self._converters = {
             name: process
             for name, bind in binds.items()
             if (process := _bind_processor(bind.type, dialect)) is not None
@@ -135,16 +160,25 @@ class _Form:
             (number, process) for number, process in enumerate(processors) if process is not None
         ]
 
-    def bound(self, rows: Sequence[Values], *, are_converted: bool = False) -> list[Any]:
-        """Return rows of values as the driver takes them: by place for SQLite, else by name."""
-        if not are_converted and (self.converters or self._constants):
+    def bound(self, rows: Sequence[Values]) -> list[Any]:
+        """Return rows of values as the driver takes them, by place."""
+        if self._converters or self._constants:
             rows = converted = [{**self._constants, **row} for row in rows]
             for values in converted:
-                for name, convert in self.converters.items():
+                for name, convert in self._converters.items():
                     values[name] = convert(values[name])
-        if self._is_sqlite:
-            return [*map(self._take, rows)]
-        return [dict(zip(self._names, self._take(row), strict=True)) for row in rows]
+        return [*map(self._take, rows)]
+
+    def run(self, connection: Connection, bound: Sequence[Any]) -> DBAPICursor:
+        """Run it with one or more lots of bound values; return the driver's cursor.
+
+        Raises:
+            DBAPIError: the database failed.
+        """
+        try:
+            return self.execute(connection.connection.dbapi_connection, bound)
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise translated(connection, error, self.text) from error
 
     def execute(self, driver: Any, bound: Sequence[Any]) -> DBAPICursor:
         """Run it with one or more lots of bound values; return the driver's cursor."""
@@ -167,11 +201,11 @@ class _Form:
         return values
 
 
-def _taking(names: Sequence[str]) -> Callable[[Values], Sequence[Any]]:
-    """Return what takes values out by their names, in this order."""
-    if len(names) > 1:
-        return itemgetter(*names)
-    return lambda values: [values[name] for name in names]
+def _taking(keys: Sequence[Any]) -> Callable[[Any], Sequence[Any]]:
+    """Return what takes values out by their names or places, in this order."""
+    if len(keys) > 1:
+        return itemgetter(*keys)
+    return lambda values: [values[key] for key in keys]
 
 
 def _bind_processor(kind: TypeEngine[Any], dialect: Dialect) -> Processor | None:
@@ -188,34 +222,6 @@ def _result_processor(kind: TypeEngine[Any], dialect: Dialect) -> Processor | No
     return kind.dialect_impl(dialect).result_processor(dialect, None)
 
 
-class SharedValues:
-    """The rows of values of several statements: each value is converted once for all of them.
-
-    A value that is not there stays so.
-
-    Args:
-        statements: what takes them; whatever has one name in them is of one type.
-    """
-
-    def __init__(self, *statements: Prepared) -> None:
-        self._statements = statements
-        self._converters: dict[str, list[tuple[str, Processor]]] = {}
-
-    def convert(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-        """Convert values to those that the driver takes, where they are."""
-        converters = self._converters.get(connection.dialect.name)
-        if converters is None:
-            forms = [one.form(connection, rows[0]) for one in self._statements]
-            converters = [
-                *{name: one for form in forms for name, one in form.converters.items()}.items()
-            ]
-            self._converters[connection.dialect.name] = converters
-        for row in rows:
-            for name, convert in converters:
-                if row[name] is not None:
-                    row[name] = convert(row[name])
-
-
 class Trip:
     """Statements that travel to a database server together.
 
@@ -227,21 +233,12 @@ class Trip:
         self._connection = connection
         self._expected: list[tuple[Any, int, Exception]] = []
 
-    def convert(self, shared: SharedValues, rows: Sequence[dict[str, Any]]) -> None:
-        """Convert values that several statements take (`SharedValues.convert`)."""
-        shared.convert(self._connection, rows)
-
-    def run(self, statement: Prepared, *rows: Values, are_converted: bool = False) -> None:
+    def run(self, statement: Prepared | Placed, *rows: Any) -> None:
         """Run a statement for each of one or more rows of values."""
-        statement.run(self._connection, *rows, are_converted=are_converted)
+        statement.run(self._connection, *rows)
 
     def expect(
-        self,
-        statement: Prepared,
-        rows: Sequence[Values],
-        otherwise: Exception,
-        *,
-        are_converted: bool = False,
+        self, statement: Prepared | Placed, rows: Sequence[Any], otherwise: Exception
     ) -> None:
         """Run a statement that changes, or finds, one row for each of these.
 
@@ -249,9 +246,8 @@ class Trip:
             statement: an INSERT, UPDATE or DELETE; or a SELECT, for one row of values.
             rows: the values.
             otherwise: is raised at the end of the trip if it is not so.
-            are_converted: as for `Prepared.run`.
         """
-        cursor = statement.run(self._connection, *rows, are_converted=are_converted)
+        cursor = statement.run(self._connection, *rows)
         self._expected.append((cursor, len(rows), otherwise))
 
     def judge(self) -> None:

@@ -25,11 +25,11 @@ from scepkit.protocol.scep.attributes import TransactionID
 from scepkit.store.audit.events import AuditAction
 from scepkit.store.audit.format import FIRST_PREVIOUS, FORMAT, JCS
 from scepkit.store.connections import savepoint
-from scepkit.store.prepared import Prepared
+from scepkit.store.prepared import Placed, Prepared
 from scepkit.store.tables.audit import audit, audit_heads
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -41,8 +41,30 @@ JOIN_RECORDS = 1000  # records of a chain until one carries the ends of the othe
 JOIN_AFTER = timedelta(minutes=10)  # or so much later
 MOST_HEADS = 100  # ends in one record, those that moved last; each process slot has one
 
+
+class Unlinked(NamedTuple):
+    """A record that is in no chain yet: its columns but for its place there."""
+
+    at: str
+    actor: str
+    action: str
+    endpoint: str | None
+    serial: str | None
+    transaction_id: str | None
+    subject: str | None
+    challenge: int | None
+    reason: str | None
+    details: str | None
+
+
+RECORD = ("node", "number", *Unlinked._fields, "heads", "previous", "hash")
+"""The columns of a record, by place."""
+
 _OF_NODE = audit_heads.c.node == bindparam("of_node")
-APPEND = Prepared(insert(audit))
+APPEND = Placed(
+    insert(audit).values({name: bindparam(f"new_{name}") for name in audit.c.keys()}),  # noqa: SIM118
+    [f"new_{name}" for name in RECORD],
+)
 # The condition is the guard: on the hash too, because after a rollback an end that never was may be
 # remembered here, and its number may be given to another record.
 MOVE = Prepared(
@@ -122,29 +144,40 @@ class AuditTrail:
         if self.node is None or not events:
             return
         end = self._take_end()
-        if end is None or not self._follows(connection, end, events):
+        records = [*map(unlinked, events)]
+        if end is None or not self._follows(connection, end, records):
             end = _end(connection, self.node)
-            if not self._follows(connection, end, events):
+            if not self._follows(connection, end, records):
                 raise StoreError("the audit chain has two ends", hint="report this as a bug")
 
-    def append_within(self, trip: Trip, events: Sequence[AuditEvent]) -> bool:
-        """Write events on a trip, whose last ones they are; return False where `append` has to.
+    def append_within(
+        self,
+        trip: Trip,
+        records: Sequence[Unlinked],
+        events: Callable[[], Sequence[AuditEvent]],
+    ) -> bool:
+        """Write records on a trip, whose last ones they are; return False where `append` has to.
 
         It does where the end of the chain has to be looked for, or those of others.
+
+        Args:
+            trip: the trip.
+            records: what is written.
+            events: returns the same as events, for those who have subscribed, if there are any.
 
         Raises:
             EndMovedError: it is the end no more, and the transaction is to be rolled back; at the
                 end of the trip.
         """
         links = None
-        if self.node is not None and events:
+        if self.node is not None and records:
             end = self._take_end()
-            if end is None or _is_join_due(end, events):
+            if end is None or _is_join_due(end, records[0]):
                 self._end = end
                 return False
-            links = _links(events, self.node, end, None)
+            links = _links(records, self.node, end, None)
         if self.outbox.subscriptions:
-            self.outbox.put_within(trip, events)
+            self.outbox.put_within(trip, events())
         if links is not None:
             trip.expect(MOVE, [links.move], EndMovedError())
             trip.run(APPEND, *links.records)
@@ -160,14 +193,14 @@ class AuditTrail:
         end, self._end = self._end, None
         return end
 
-    def _follows(self, connection: Connection, end: _End, events: Sequence[AuditEvent]) -> bool:
-        """Write events after that end; return False, with nothing written, where it is none.
+    def _follows(self, connection: Connection, end: _End, records: Sequence[Unlinked]) -> bool:
+        """Write records after that end; return False, with nothing written, where it is none.
 
         The end is moved first, so that nobody else adds a record in between.
         """
         node = self.node or ""
-        heads = _others(connection, node) if _is_join_due(end, events) else None
-        links = _links(events, node, end, heads)
+        heads = _others(connection, node) if _is_join_due(end, records[0]) else None
+        links = _links(records, node, end, heads)
         if not MOVE.run(connection, links.move).rowcount:
             return False
         APPEND.run(connection, *links.records)
@@ -178,82 +211,74 @@ class AuditTrail:
 class _Links(NamedTuple):
     """The new records of a chain: their rows, its new end, and the parameters that move it."""
 
-    records: list[dict[str, Any]]
+    records: list[tuple[Any, ...]]
     end: _End
     move: dict[str, Any]
 
 
 def _links(
-    events: Sequence[AuditEvent], node: str, end: _End, heads: Mapping[str, Any] | None
+    records: Sequence[Unlinked], node: str, end: _End, heads: Mapping[str, Any] | None
 ) -> _Links:
-    """Return what events become that follow an end; the first one carries the others' heads."""
-    records: list[dict[str, Any]] = []
+    """Return what records become that follow an end; the first one carries the others' heads."""
+    rows: list[tuple[Any, ...]] = []
     number, previous = end.number, end.hash
-    for event in events:
+    carried = JCS.encode(heads) if heads else None
+    for record in records:
         number += 1
-        records.append(row_of(event, node, number, previous, None if records else heads))
-        previous = records[-1]["hash"]
-    at = records[-1]["at"]
+        row = linked(record, node, number, previous, None if rows else carried)
+        rows.append(row)
+        previous = row[-1]
+    at = records[-1].at
     joined = end[2:] if heads is None else (number, at, _read_time(at))
     new = _End(number, previous, *joined)
-    return _Links(records, new, _move(node, end, new, at))
+    return _Links(rows, new, _move(node, end, new, at))
 
 
-def row_of(
-    event: AuditEvent,
-    node: str,
-    number: int,
-    previous: bytes,
-    heads: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return the row of `audit` that an event becomes at its place in a chain.
+def unlinked(event: AuditEvent) -> Unlinked:
+    """Return the record that an event becomes."""
+    serial, transaction_id = event.serial, event.transaction_id
+    return Unlinked(
+        at=time_text(event.at),
+        actor=clean(event.actor),
+        action=str(event.action),
+        endpoint=event.endpoint or None,
+        serial=None if serial is None else show_serial(serial),
+        transaction_id=None if transaction_id is None else str(TransactionID(transaction_id)),
+        subject=clean(event.subject) if event.subject else None,
+        challenge=event.challenge,
+        reason=clean(event.reason) if event.reason else None,
+        details=_object(event.details) if event.details else None,
+    )
+
+
+def linked(
+    record: Unlinked, node: str, number: int, previous: bytes, heads: str | None
+) -> tuple[Any, ...]:
+    """Return a record at its place in a chain, as `RECORD` names its columns.
+
+    The text that `format.digest` hashes is written member by member: each enrolment pays for one.
+    An encoder, a codec or a zone that is touched only here costs more than all the rest: between
+    two enrolments the processor has forgotten it.
 
     Args:
-        event: what was done.
+        record: what was done.
         node: the name of the chain.
         number: its number there.
         previous: the hash of the record before it.
-        heads: the ends of other chains.
+        heads: the ends of other chains, as JSON.
     """
-    serial, transaction_id = event.serial, event.transaction_id
-    row: dict[str, Any] = {
-        "node": node,
-        "number": number,
-        "at": time_text(event.at),
-        "actor": _clean(event.actor),
-        "action": str(event.action),
-        "endpoint": event.endpoint or None,
-        "serial": None if serial is None else show_serial(serial),
-        "transaction_id": None if transaction_id is None else str(TransactionID(transaction_id)),
-        "subject": _clean(event.subject) if event.subject else None,
-        "challenge": event.challenge,
-        "reason": _clean(event.reason) if event.reason else None,
-        "details": _object(event.details) if event.details else None,
-        "heads": JCS.encode(heads) if heads else None,
-        "previous": previous,
-    }
-    row["hash"] = hashlib.sha256(_written(row).encode()).digest()
-    return row
-
-
-def _written(row: Mapping[str, Any]) -> str:
-    """Write the text that `format.digest` hashes, member by member: each enrolment pays for one.
-
-    An encoder, a codec or a zone that is touched only here costs more than all the rest: between
-    two enrolments the processor has forgotten it.
-    """
-    challenge, endpoint, reason = row["challenge"], row["endpoint"], row["reason"]
-    serial, subject, transaction_id = row["serial"], row["subject"], row["transaction_id"]
-    return "".join(
+    at, actor, action, endpoint, serial, transaction_id, subject, challenge, reason, details = (
+        record
+    )
+    text = "".join(
         (
-            f'{{"action":"{row["action"]}","actor":{_quoted(row["actor"])},"at":"{row["at"]}"',
+            f'{{"action":"{action}","actor":{_quoted(actor)},"at":"{at}"',
             "" if challenge is None else f',"challenge":{challenge}',
-            "" if row["details"] is None else f',"details":{row["details"]}',
+            "" if details is None else f',"details":{details}',
             "" if endpoint is None else f',"endpoint":{_quoted(endpoint)}',
             f',"format":{FORMAT}',
-            "" if row["heads"] is None else f',"heads":{row["heads"]}',
-            f',"node":{_quoted(row["node"])},"number":{row["number"]}',
-            f',"previous":"{row["previous"].hex()}"',
+            "" if heads is None else f',"heads":{heads}',
+            f',"node":{_quoted(node)},"number":{number},"previous":"{previous.hex()}"',
             "" if reason is None else f',"reason":{_quoted(reason)}',
             "" if serial is None else f',"serial":"{serial}"',
             "" if subject is None else f',"subject":{_quoted(subject)}',
@@ -261,6 +286,7 @@ def _written(row: Mapping[str, Any]) -> str:
             "}",
         )
     )
+    return node, number, *record, heads, previous, hashlib.sha256(text.encode()).digest()
 
 
 def _object(values: Mapping[str, Any]) -> str:
@@ -276,7 +302,7 @@ def _object(values: Mapping[str, Any]) -> str:
     return f"{{{','.join(members)}}}"
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Replace what PostgreSQL or UTF-8 cannot hold: NUL, and halves of surrogate pairs."""
     if not text.isascii():
         text = text.encode("utf-8", "backslashreplace").decode()
@@ -337,11 +363,13 @@ def _move(node: str, old: _End, new: _End, at: str) -> dict[str, Any]:
     }
 
 
-def _is_join_due(end: _End, events: Sequence[AuditEvent]) -> bool:
-    event = events[0]
-    if event.action in (AuditAction.STARTED, AuditAction.JOINED):
+def _is_join_due(end: _End, record: Unlinked) -> bool:
+    """Say whether the first of new records carries the ends of the other chains."""
+    if record.action in (AuditAction.STARTED, AuditAction.JOINED):
         return True
-    if end.joined is None or abs(event.at - end.joined) >= JOIN_AFTER:
+    if end.joined is None:
+        return True
+    if abs(datetime.fromisoformat(record.at) - end.joined) >= JOIN_AFTER:
         return True
     return end.number - end.joined_number >= JOIN_RECORDS
 

@@ -21,9 +21,9 @@ import pickle
 import selectors
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from scepkit.store.committing.entry_channel import EntryChannel, Frame
+from scepkit.store.committing.entry_channel import EntryChannel, unpacked
 from scepkit.store.committing.group_commit import (
     BATCH_LIMIT,
     GATHER_SECONDS,
@@ -56,14 +56,6 @@ class _Worker:
         self.has_ended = False
 
 
-class _Waiting(NamedTuple):
-    """An entry that waits for a commit."""
-
-    worker: _Worker
-    number: int
-    entry: bytes
-
-
 class Committer:
     """Commits what workers send; for one thread.
 
@@ -79,7 +71,8 @@ class Committer:
         self._selector = selectors.DefaultSelector()
         self._selector.register(listener, selectors.EVENT_READ)
         self._workers: set[_Worker] = set()
-        self._waiting: deque[_Waiting] = deque()
+        # Entries that wait for a commit: whose, its number there, and the entry.
+        self._waiting: deque[tuple[_Worker, int, bytes]] = deque()
         # When the first one and the last one of those came that wait, and when a commit ended.
         self._first = self._last = self._ended = float("-inf")
         self._stops = False
@@ -142,15 +135,17 @@ class Committer:
         self._selector.register(worker.channel, selectors.EVENT_READ, worker)
 
     def _take(self, worker: _Worker) -> None:
-        for frame in worker.channel.receive():
-            worker.coming = frame.coming
-            if not frame.number:
-                continue
+        entries = 0
+        for coming, number, body in worker.channel.receive():
+            worker.coming = coming
+            if number:
+                entries += 1
+                self._waiting.append((worker, number, body))
+        if entries:
+            worker.unanswered += entries
             self._last = time.monotonic()
-            if not self._waiting:
+            if len(self._waiting) == entries:
                 self._first = self._last
-            worker.unanswered += 1
-            self._waiting.append(_Waiting(worker, frame.number, frame.body))
 
     def _lose(self, worker: _Worker) -> None:
         """Take no more from a worker that sends nothing more; it is gone once it has its answers.
@@ -180,7 +175,7 @@ class Committer:
         """Write as much of what waits as one transaction may have, and tell the workers."""
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_LIMIT))]
         try:
-            answers = self._store.commit([pickle.loads(one.entry) for one in batch])  # noqa: S301 - its own
+            answers = self._store.commit([unpacked(body) for _, _, body in batch])
         except Exception as error:  # noqa: BLE001 - the process must outlive whatever happens
             if is_locked(error):
                 # What waits behind a wait for a lock that was in vain would wait as long.
@@ -189,20 +184,29 @@ class Committer:
             answers = [failed(error) for _ in batch]
         self._ended = time.monotonic()
         self._first = self._ended
-        told: dict[_Worker, list[tuple[int, Any]]] = {}
-        for one, answer in zip(batch, answers, strict=True):
-            told.setdefault(one.worker, []).append((one.number, answer))
+        told: dict[_Worker, tuple[list[int], list[tuple[int, Any]]]] = {}
+        for (worker, number, _), answer in zip(batch, answers, strict=True):
+            written, others = told.setdefault(worker, ([], []))
+            if answer is None:
+                written.append(number)
+            else:
+                others.append((number, answer))
         damage = self._store.damage()
-        for worker, its_answers in told.items():
-            self._tell(worker, its_answers, damage)
+        for worker, (written, others) in told.items():
+            self._tell(worker, written, others, damage)
 
     def _tell(
-        self, worker: _Worker, answers: list[tuple[int, Any]], damage: StoreError | None
+        self,
+        worker: _Worker,
+        written: list[int],
+        others: list[tuple[int, Any]],
+        damage: StoreError | None,
     ) -> None:
-        worker.unanswered -= len(answers)
+        """Tell a worker which of its entries are written, and what stands of the others."""
+        worker.unanswered -= len(written) + len(others)
         try:
             was_behind = worker.channel.is_behind
-            worker.channel.send(Frame(0, body=pickle.dumps((answers, damage))))
+            worker.channel.send((0, 0, pickle.dumps((written, others, damage))))
             if worker.channel.is_behind != was_behind:
                 self._watch(worker)
         except OSError:

@@ -6,28 +6,40 @@ travels may be pickles.
 
 from __future__ import annotations
 
+import pickle
 import socket
 import struct
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from scepkit.store.requests.issuance_row import IssuanceRow
+
+if TYPE_CHECKING:
+    from scepkit.store.committing.group_commit import Submitted
 
 _HEAD = struct.Struct("!IQI")
 _PIECE = 256 * 1024
 
 
-class Frame(NamedTuple):
-    """A message on the connection: an entry, answers, or only a number.
+Frame: TypeAlias = tuple[int, int, bytes]
+"""A message on the connection: an entry, answers, or only a number. It has
 
-    Attributes:
-        coming: how many requests the worker still decides on, each of which may have an entry; 0
-            from the committer.
-        number: the worker's number of its entry; 0 where there is none.
-        body: octets.
-    """
+- how many requests the worker still decides on, each of which may have an entry; 0 from the
+  committer;
+- the worker's number of its entry; 0 where there is none;
+- octets.
+"""
 
-    coming: int
-    number: int = 0
-    body: bytes = b""
+
+def packed(entry: Submitted) -> bytes:
+    """Return an entry as it travels: a row as a plain tuple, which takes half the time."""
+    return pickle.dumps(tuple(entry) if type(entry) is IssuanceRow else entry)
+
+
+def unpacked(octets: bytes) -> Submitted:
+    """Return the entry that travelled so."""
+    entry: Any = pickle.loads(octets)  # noqa: S301 - of this program
+    return IssuanceRow._make(entry) if type(entry) is tuple else entry
 
 
 class EntryChannel:
@@ -46,7 +58,7 @@ class EntryChannel:
         connection.setblocking(False)
         self._connection = connection
         self._kept = bytearray()
-        self._received = bytearray()
+        self._received = b""
         self.is_behind = False
 
     def fileno(self) -> int:
@@ -59,7 +71,8 @@ class EntryChannel:
         Raises:
             OSError: the other end is gone.
         """
-        octets = _HEAD.pack(frame.coming, frame.number, len(frame.body)) + frame.body
+        coming, number, body = frame
+        octets = _HEAD.pack(coming, number, len(body)) + body
         sent = 0 if self.is_behind else self._put(octets)
         if sent < len(octets):
             self._kept += octets[sent:]
@@ -93,19 +106,15 @@ class EntryChannel:
             return []
         if not piece:
             raise ConnectionError("the other process is gone")
-        self._received += piece
-        return self._cut()
-
-    def _cut(self) -> list[Frame]:
-        frames, received, at = [], self._received, 0
-        while len(received) - at >= _HEAD.size:
+        received = self._received + piece if self._received else piece
+        frames, at, end = [], 0, len(received)
+        while (begin := at + _HEAD.size) <= end:
             coming, number, length = _HEAD.unpack_from(received, at)
-            begin = at + _HEAD.size
-            if len(received) - begin < length:
+            if begin + length > end:
                 break
             at = begin + length
-            frames.append(Frame(coming, number, bytes(received[begin:at])))
-        del received[:at]
+            frames.append((coming, number, received[begin:at]))
+        self._received = received[at:]
         return frames
 
     def end(self) -> None:

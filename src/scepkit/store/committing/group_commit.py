@@ -26,9 +26,10 @@ from scepkit.store.connections import savepoint, transaction
 from scepkit.store.database import Database
 from scepkit.store.engine import is_locked, stands_off
 from scepkit.store.prepared import one_trip
-from scepkit.store.requests.issuances import audit_event, issue_all
+from scepkit.store.requests.issuance_row import IssuanceRow, row_of
+from scepkit.store.requests.issuances import audit_event, issue_all, recorded
 from scepkit.store.requests.recording import queue, record
-from scepkit.store.values import Issuance, QueuedEntry, Recorded, SameSubject
+from scepkit.store.values import QueuedEntry, Recorded, SameSubject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from scepkit.store.audit.events import AuditEvent
     from scepkit.store.audit.trail import AuditTrail
     from scepkit.store.connections import ConnectionPool
-    from scepkit.store.values import Answer, NewEntry
+    from scepkit.store.values import Answer, Issuance, NewEntry
 
 BATCH_LIMIT = 64  # entries in one transaction: bounds how long other writers wait
 GATHER_SECONDS = 0.05  # how long a commit waits for another entry that is to come
@@ -74,7 +75,10 @@ class OneOfSubject(Step):
 
 
 _Written: TypeAlias = "tuple[Any, Sequence[AuditEvent]]"  # what stands, and what was done
-_Item: TypeAlias = "tuple[NewEntry | Step, Promise]"
+Submitted: TypeAlias = "IssuanceRow | QueuedEntry | Step"
+"""What a writer is given."""
+
+_Item: TypeAlias = "tuple[Submitted, Promise, Any]"
 _Promise = TypeVar("_Promise", bound=Promise)
 
 
@@ -99,13 +103,16 @@ class Writer:
         self._thread = Thread(target=self._run, name="scepkit-store-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, entry: NewEntry | Step, promise: _Promise) -> _Promise:
+    def submit(
+        self, entry: Submitted, promise: _Promise, expected: Answer | None = None
+    ) -> _Promise:
         """Queue one entry.
 
         Args:
             entry: what to write.
             promise: gets the answer once it is on the disk, or StoreError; from the writer's
                 thread.
+            expected: the answer where nothing stands in the way, if that is known already.
 
         Returns:
             The promise.
@@ -118,7 +125,7 @@ class Writer:
                 raise closed()
             if len(self._waiting) >= QUEUE_LIMIT:
                 raise full(QUEUE_LIMIT)
-            self._waiting.append((entry, promise))
+            self._waiting.append((entry, promise, expected))
             # The first one starts the clock.
             if len(self._waiting) == 1 or self._is_due():
                 self._changed.notify()
@@ -192,29 +199,29 @@ class Writer:
         if not wanted:
             return
         try:
-            answers = self._write([entry for entry, _ in wanted])
+            answers = self._write([entry for entry, _, _ in wanted])
         except Exception as error:  # noqa: BLE001 - the thread must outlive whatever happens
             # One error for each: a traceback grows on the exception every time it is raised.
             answers = [failed(error) for _ in wanted]
             if is_locked(error):
                 self._give_up(error)
         self._ended = monotonic()
-        for (_, promise), answer in zip(wanted, answers, strict=True):
+        for (_, promise, expected), answer in zip(wanted, answers, strict=True):
             if isinstance(answer, Exception):
                 promise.set_exception(answer)
             else:
-                promise.set_result(answer)
+                promise.set_result(expected if answer is None else answer)
 
     def _give_up(self, error: Exception) -> None:
         """Fail what waits behind a wait for a lock that was in vain, and would wait as long."""
         with self._lock:
-            waiting = [promise for _, promise in self._waiting]
+            waiting = [promise for _, promise, _ in self._waiting]
             self._waiting.clear()
         for promise in waiting:
             if promise.set_running_or_notify_cancel():
                 promise.set_exception(failed(error))
 
-    def _write(self, entries: list[NewEntry | Step]) -> list[Any]:
+    def _write(self, entries: list[Submitted]) -> list[Any]:
         return commit(self._connections, self._audit, entries)
 
 
@@ -230,6 +237,7 @@ class GroupCommits(Database):
         self, engine: Engine, node: str | None = None, committer: Connect | None = None
     ) -> None:
         super().__init__(engine, node)
+        self._dialect = engine.dialect.name
         self._writer: Writer | RemoteWriter = (
             Writer(self._writers, self._audit) if committer is None else RemoteWriter(committer)
         )
@@ -241,8 +249,11 @@ class GroupCommits(Database):
         self._writer.close()
         super().close()
 
-    def commit(self, entries: list[NewEntry | Step]) -> list[Any]:
-        """Write entries in one transaction, in this thread, and return the answer to each.
+    def commit(self, entries: list[Submitted]) -> list[Any]:
+        """Write entries in one transaction, in this thread.
+
+        Returns:
+            The answer to each, as of the function.
 
         Raises:
             Exception: the commit failed, and nothing is written.
@@ -270,8 +281,8 @@ class GroupCommits(Database):
             StoreError: too much is queued, or the store is closed; answer HTTP 503 (P-78).
         """
         is_free = issuance.same_subject is SameSubject.ALLOWED
-        entry = issuance if is_free else OneOfSubject(issuance)
-        return self._writer.submit(entry, promise or Future())
+        entry = row_of(issuance, self._dialect) if is_free else OneOfSubject(issuance)
+        return self._writer.submit(entry, promise or Future(), recorded(issuance))
 
     @overload
     def queue(self, queued: QueuedEntry) -> Future[Answer]: ...
@@ -307,9 +318,7 @@ def missing(waiting: int, coming: int) -> int:
     return max(0, min(enough, BATCH_LIMIT) - waiting)
 
 
-def commit(
-    connections: ConnectionPool, audit: AuditTrail, entries: list[NewEntry | Step]
-) -> list[Any]:
+def commit(connections: ConnectionPool, audit: AuditTrail, entries: list[Submitted]) -> list[Any]:
     """Write all in one transaction; again if another process' was let through instead.
 
     Args:
@@ -318,7 +327,8 @@ def commit(
         entries: what to write.
 
     Returns:
-        The answer to each: what stands in the way of one entry harms no other.
+        The answer to each, None for the expected one: what stands in the way of one entry harms no
+        other.
 
     Raises:
         Exception: the commit failed, and nothing is written.
@@ -332,23 +342,21 @@ def commit(
     return _write(connections, entries, audit)
 
 
-def _write(
-    connections: ConnectionPool, entries: list[NewEntry | Step], audit: AuditTrail
-) -> list[Any]:
+def _write(connections: ConnectionPool, entries: list[Submitted], audit: AuditTrail) -> list[Any]:
     """Write all in one transaction, or if something stands in the way, in another one by one."""
-    issuances = [entry for entry in entries if isinstance(entry, Issuance)]
+    rows = [entry for entry in entries if type(entry) is IssuanceRow]
     with connections.connection() as connection:
         try:
             with transaction(connection, begins_with_trip=True):
                 with one_trip(connection, begins=True) as trip:
-                    answers = issue_all(trip, issuances)
-                    events = [audit_event(issuance) for issuance in issuances]
+                    issue_all(trip, rows)
                     # The others look for something first, and their records tell what they found.
-                    is_whole = len(issuances) == len(entries) and audit.append_within(trip, events)
+                    is_whole = len(rows) == len(entries) and audit.append_within(
+                        trip, [row.record() for row in rows], lambda: [_event(row) for row in rows]
+                    )
                 if is_whole:
-                    return answers
-                issued = [(answer, [event]) for answer, event in zip(answers, events, strict=True)]
-                return _write_others(connection, entries, issued, audit)
+                    return [None] * len(rows)
+                return _write_others(connection, entries, audit)
         except OperationalError:
             raise
         except Exception:  # noqa: BLE001 - one by one shows whose fault it is
@@ -358,24 +366,25 @@ def _write(
         return [answer for answer, _ in written]
 
 
-def _write_others(
-    connection: Connection,
-    entries: list[NewEntry | Step],
-    issued: Sequence[_Written],
-    audit: AuditTrail,
-) -> list[Any]:
-    """Write what was not issued, and the audit records of all."""
-    steps = [entry.write(connection) for entry in entries if isinstance(entry, Step)]
-    waiting = [
-        (answer := queue(connection, entry), _events(entry, answer))
-        for entry in entries
-        if isinstance(entry, QueuedEntry)
-    ]
-    others = iter(steps)
-    of_kind = {Issuance: iter(issued), QueuedEntry: iter(waiting)}
-    written = [next(of_kind.get(type(entry), others)) for entry in entries]
+def _write_others(connection: Connection, entries: list[Submitted], audit: AuditTrail) -> list[Any]:
+    """Write what is not issued yet, and the audit records of all."""
+    steps = iter([entry.write(connection) for entry in entries if isinstance(entry, Step)])
+    written: list[_Written] = []
+    for entry in entries:
+        if isinstance(entry, Step):
+            written.append(next(steps))
+        elif isinstance(entry, QueuedEntry):
+            answer = queue(connection, entry)
+            written.append((answer, _events(entry, answer)))
+        else:
+            written.append((None, [_event(entry)]))
     audit.append(connection, [event for _, events in written for event in events])
     return [answer for answer, _ in written]
+
+
+def _event(row: IssuanceRow) -> AuditEvent:
+    """Return the audit event of an issuance that is written."""
+    return audit_event(row.issuance())
 
 
 def _events(entry: NewEntry, answer: Answer) -> list[AuditEvent]:
@@ -385,12 +394,13 @@ def _events(entry: NewEntry, answer: Answer) -> list[AuditEvent]:
     return [audit_event(entry, answer.outcome.request_id)]
 
 
-def _attempt(connection: Connection, entry: NewEntry | Step) -> _Written:
+def _attempt(connection: Connection, submitted: Submitted) -> _Written:
     """Write one entry; only a fault of the database itself may stop the others."""
     try:
-        if isinstance(entry, Step):
+        if isinstance(submitted, Step):
             with savepoint(connection):
-                return entry.write(connection)
+                return submitted.write(connection)
+        entry = submitted.issuance() if isinstance(submitted, IssuanceRow) else submitted
         answer = record(connection, entry)
     except OperationalError:
         raise

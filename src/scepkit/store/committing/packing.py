@@ -1,7 +1,7 @@
 """How a value is pickled on its way between a worker process and the committer: in plain fields.
 
-There is one for each certificate, and each goes there and back. Of a pickle of the value as it is,
-four fifths of the time are moments, members of enumerations, and the names of fields.
+Of a pickle of the value as it is, four fifths of the time are moments, members of enumerations, and
+the names of fields. Nearly all certificates travel in another form, as rows (`issuance_row`).
 """
 
 from __future__ import annotations

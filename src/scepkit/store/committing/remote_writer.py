@@ -13,15 +13,15 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from scepkit.errors import StoreError
-from scepkit.store.committing.entry_channel import EntryChannel, Frame
+from scepkit.store.committing.entry_channel import EntryChannel, Frame, packed
 from scepkit.store.committing.promises import QUEUE_LIMIT, Promise, closed, full
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from scepkit.store.committing.group_commit import Step
-    from scepkit.store.values import NewEntry
+    from scepkit.store.committing.group_commit import Submitted
+    from scepkit.store.values import Answer
 
 Connect: TypeAlias = "Callable[[], socket.socket]"
 """Returns a socket that is connected to the committer; OSError if there is none."""
@@ -47,7 +47,8 @@ class RemoteWriter:
     def __init__(self, connect: Connect) -> None:
         self._connect = connect
         self._lock = Lock()
-        self._promises: dict[int, Promise] = {}
+        # By the number of the entry: who waits, and for which answer.
+        self._promises: dict[int, tuple[Promise, Answer | None]] = {}
         self._number = 0
         # Requests that are being decided, and how many of them the committer knows of.
         self._coming = self._told = 0
@@ -61,12 +62,15 @@ class RemoteWriter:
         self._thread = Thread(target=self._run, name="scepkit-store-answers", daemon=True)
         self._thread.start()
 
-    def submit(self, entry: NewEntry | Step, promise: _Promise) -> _Promise:
+    def submit(
+        self, entry: Submitted, promise: _Promise, expected: Answer | None = None
+    ) -> _Promise:
         """Send one entry to the committer.
 
         Args:
             entry: what to write.
             promise: gets the answer once it is on the disk, or StoreError; from another thread.
+            expected: as of `Writer.submit`; it need not travel.
 
         Returns:
             The promise.
@@ -74,7 +78,7 @@ class RemoteWriter:
         Raises:
             StoreError: too much is waiting, there is no committer now, or the store is closed.
         """
-        octets = pickle.dumps(entry)
+        octets = packed(entry)
         with self._lock:
             channel = self._usable()
             if len(self._promises) >= QUEUE_LIMIT:
@@ -82,10 +86,10 @@ class RemoteWriter:
             if not promise.set_running_or_notify_cancel():
                 return promise
             self._number += 1
-            self._promises[self._number] = promise
+            self._promises[self._number] = promise, expected
             # The request of this entry is counted until its `end_request`.
             self._told = max(0, self._coming - 1)
-            self._send(channel, Frame(self._told, self._number, octets))
+            self._send(channel, (self._told, self._number, octets))
         return promise
 
     def begin_request(self) -> None:
@@ -99,7 +103,7 @@ class RemoteWriter:
             self._coming -= 1
             if self._coming < self._told and self._promises and self._channel is not None:
                 self._told = self._coming
-                self._send(self._channel, Frame(self._told))
+                self._send(self._channel, (self._told, 0, b""))
 
     def check(self) -> None:
         """Raise StoreError when nothing can be submitted, or the database is damaged."""
@@ -158,14 +162,26 @@ class RemoteWriter:
                 with self._lock:
                     if channel.flush() and self._closing.is_set():
                         channel.end()
-            for frame in channel.receive():
-                self._settle(*pickle.loads(frame.body))  # noqa: S301 - its own
+            for _, _, body in channel.receive():
+                self._settle(*pickle.loads(body))  # noqa: S301 - its own
 
-    def _settle(self, answers: list[tuple[int, Any]], damage: StoreError | None) -> None:
+    def _settle(
+        self, written: list[int], answers: list[tuple[int, Any]], damage: StoreError | None
+    ) -> None:
+        """Keep promises.
+
+        Args:
+            written: the numbers of entries whose answer is the expected one.
+            answers: the others, by the numbers of their entries.
+            damage: what was said of a damaged database.
+        """
         self._damage = damage
         with self._lock:
-            promised = [self._promises.pop(number) for number, _ in answers]
-        for promise, (_, answer) in zip(promised, answers, strict=True):
+            kept = [self._promises.pop(number) for number in written]
+            others = [(self._promises.pop(number)[0], answer) for number, answer in answers]
+        for promise, expected in kept:
+            promise.set_result(expected)
+        for promise, answer in others:
             if isinstance(answer, Exception):
                 promise.set_exception(answer)
             else:
@@ -178,7 +194,7 @@ class RemoteWriter:
             promised, self._promises = [*self._promises.values()], {}
             self._told = 0
         channel.close()
-        for promise in promised:
+        for promise, _ in promised:
             promise.set_exception(_gone())
 
     def _reach(self) -> EntryChannel | None:

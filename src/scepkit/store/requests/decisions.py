@@ -15,22 +15,21 @@ from scepkit.errors import Hint, UsageError
 from scepkit.store.audit.events import SERVER, AuditAction, AuditEvent
 from scepkit.store.column_types import SerialNumber
 from scepkit.store.database import PAGE, Database
-from scepkit.store.prepared import Prepared
+from scepkit.store.requests.issuance_row import row_of
 from scepkit.store.requests.issuances import (
-    USED,
     NotRenewableError,
     NotSpendableError,
     audit_event,
     check_renewable,
     issue,
-    issued,
     serial_is_taken,
     spend,
+    spending,
 )
 from scepkit.store.requests.records import outcome, request
 from scepkit.store.revocations.replacements import SubjectTakenError
 from scepkit.store.tables.certificates import passphrases
-from scepkit.store.tables.challenges import IS_OPEN, challenges
+from scepkit.store.tables.challenges import IS_OPEN
 from scepkit.store.tables.requests import IS_PENDING, requests, transactions
 from scepkit.store.values import (
     BAD_REQUEST,
@@ -52,7 +51,6 @@ if TYPE_CHECKING:
     from scepkit.store.requests.records import RequestRow
     from scepkit.store.values import Answer, Issuance
 
-_OF_DELIVERY = ("decided_at", "waits_for", "delivery", "notice")
 _STILL_WAITS = and_(
     IS_PENDING,
     or_(requests.c.expires_at.is_(None), requests.c.expires_at > bindparam("now")),
@@ -116,9 +114,7 @@ TAKE_PASSPHRASE = insert(passphrases).from_select(
     ).where(requests.c.id == bindparam("request_id"), requests.c.passphrase.is_not(None)),
 )
 # Whether the challenge has expired does not count: it was good when the request came.
-SPEND = Prepared(
-    update(challenges).where(challenges.c.id == bindparam("challenge_id"), IS_OPEN).values(USED)
-)
+SPEND = spending(IS_OPEN)
 
 
 class Decisions(Database):
@@ -218,8 +214,9 @@ def _approve(
         return AlreadyAnswered(_outcome(connection, request_id, issuance.now))
     _check_same(request(connection, request_id, None), issuance)
     check_renewable(connection, issuance)
+    row = row_of(issuance, connection.dialect.name)
     try:
-        issue(connection, issuance)
+        issue(connection, issuance, row)
     except IntegrityError as error:
         raise serial_is_taken(issuance) from error
     values = {
@@ -228,10 +225,16 @@ def _approve(
         "its_issuer": issuance.issuer,
     }
     connection.execute(TAKE_PASSPHRASE, values)
-    row = issued(issuance)
-    signed = {f"its_{name}": row[f"new_{name}"] for name in _OF_DELIVERY}
-    connection.execute(APPROVE, values | signed | {"by": by, "why": reason or None})
-    spend(connection, issuance, SPEND)
+    decision = {
+        "its_decided_at": None if row.decided_at is None else issuance.now,
+        "its_waits_for": row.waits_for,
+        "its_delivery": row.delivery,
+        "its_notice": row.notice,
+        "by": by,
+        "why": reason or None,
+    }
+    connection.execute(APPROVE, values | decision)
+    spend(connection, row, SPEND)
     return Recorded(_outcome(connection, request_id, None))
 
 

@@ -4,8 +4,8 @@ Nearly always nothing stands in the way of any, so a batch is first written as a
 a third of the time of one by one. If a constraint objects, all of it is rolled back and written one
 by one, which shows what stands in whose way (`recording`).
 
-All that writes issuances takes its values from one lot of parameters each (`issued`): every
-statement picks those that it names.
+All that writes issuances takes its values out of one row of each (`IssuanceRow`): every statement
+picks those that it names.
 """
 
 from __future__ import annotations
@@ -30,46 +30,44 @@ from scepkit.errors import StoreError
 from scepkit.protocol.certificate import show_serial
 from scepkit.store.audit.events import UNKNOWN, AuditAction, AuditEvent
 from scepkit.store.column_types import SerialNumber, UTCDateTime
-from scepkit.store.prepared import Prepared, SharedValues, one_trip
+from scepkit.store.prepared import Placed, Prepared, one_trip
+from scepkit.store.requests.issuance_row import IssuanceRow
 from scepkit.store.revocations.replacements import other_certificates, replace_later
 from scepkit.store.tables.certificates import certificates, passphrases
 from scepkit.store.tables.challenges import IS_OPEN, challenge_uses, challenges
 from scepkit.store.tables.requests import requests, transactions
-from scepkit.store.values import TELLER, Issuance, Recorded, Status, StoredOutcome
+from scepkit.store.values import Issuance, Recorded, Status, StoredOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
     from scepkit.store.prepared import Trip
-    from scepkit.store.values import NewEntry
+    from scepkit.store.values import CertificateKey, NewEntry
 
-_OF_ISSUED = (
-    *("serial", "endpoint", "subject", "der", "not_before", "not_after", "public_key", "names"),
-    *("issuer", "renews", "renews_issuer", "subject_digest"),
-)
-_OF_ANSWER = (
-    *("fingerprint", "message_type", "csr", "csr_digest", "subject", "issuer", "reply_secret"),
-    *("peer", "renews", "renews_issuer", "serial", "decided_at", "waits_for", "delivery"),
-    "notice",
-)
+_VALUES = tuple(f"new_{name}" for name in IssuanceRow._fields)
 
 
-def _parameters(*columns: str) -> dict[str, Any]:
-    """Return the parameters of `issued` for columns, by their names."""
-    return {name: bindparam(f"new_{name}") for name in columns}
+def _new(*columns: str, **others: str) -> dict[str, Any]:
+    """Return the parameters of columns, by their names; some are named otherwise in a row."""
+    named = {name: name for name in columns} | others
+    return {column: bindparam(f"new_{name}") for column, name in named.items()}
 
 
-CLAIM = Prepared(
-    insert(transactions).values(_parameters("endpoint", "transaction_id", "signer_key"))
+CLAIM = Placed(
+    insert(transactions).values(_new("endpoint", "transaction_id", "signer_key")), _VALUES
 )
 _PARENT = certificates.alias("parent")
-ISSUE = Prepared(
+ISSUE = Placed(
     insert(certificates).values(
-        _parameters(*_OF_ISSUED)
+        _new(
+            *("serial", "endpoint", "subject", "not_before", "not_after", "public_key", "names"),
+            *("issuer", "renews", "renews_issuer", "subject_digest"),
+            der="certificate",
+            issued_at="now",
+        )
         | {
-            "issued_at": bindparam("new_now"),
             "chain_began": select(func.coalesce(_PARENT.c.chain_began, _PARENT.c.issued_at))
             .where(
                 _PARENT.c.serial == bindparam("new_chain_serial"),
@@ -77,13 +75,21 @@ ISSUE = Prepared(
             )
             .scalar_subquery(),
         }
-    )
+    ),
+    _VALUES,
 )
-KEEP_PASSPHRASE = Prepared(insert(passphrases))
+KEEP_PASSPHRASE = Placed(
+    insert(passphrases).values(_new("serial", "issuer", hidden="passphrase")), _VALUES
+)
 # The row of its transaction was claimed before.
-ANSWER = Prepared(
+ANSWER = Placed(
     insert(requests).values(
-        _parameters(*_OF_ANSWER)
+        _new(
+            *("fingerprint", "message_type", "csr", "csr_digest", "subject", "issuer", "peer"),
+            *("reply_secret", "renews", "renews_issuer", "serial", "decided_at", "waits_for"),
+            *("delivery", "notice"),
+            created_at="now",
+        )
         | {
             "transaction_row": select(transactions.c.id)
             .where(
@@ -94,40 +100,58 @@ ANSWER = Prepared(
             )
             .scalar_subquery(),
             "status": literal_column(f"'{Status.ISSUED.value}'"),
-            "created_at": bindparam("new_now"),
         }
-    )
+    ),
+    _VALUES,
 )
-_IS_LAST_USE = challenges.c.used + 1 >= challenges.c.uses
+_ONE: ColumnElement[int] = literal_column("1")
+_IS_LAST_USE = challenges.c.used + _ONE >= challenges.c.uses
 USED = {
-    "used": challenges.c.used + 1,
-    "spent_at": case((_IS_LAST_USE, bindparam("now", type_=UTCDateTime))),
-    "spent_serial": case((_IS_LAST_USE, bindparam("by_serial", type_=SerialNumber))),
-    "spent_issuer": case((_IS_LAST_USE, bindparam("by_issuer", type_=LargeBinary))),
+    "used": challenges.c.used + _ONE,
+    "spent_at": case((_IS_LAST_USE, bindparam("new_now", type_=UTCDateTime))),
+    "spent_serial": case((_IS_LAST_USE, bindparam("new_serial", type_=SerialNumber))),
+    "spent_issuer": case((_IS_LAST_USE, bindparam("new_issuer", type_=LargeBinary))),
 }
 """The columns of a challenge after one more use."""
-KEEP_USE = Prepared(
+KEEP_USE = Placed(
     insert(challenge_uses).from_select(
         ["challenge_id", "serial", "issuer", "used_at"],
         select(
             challenges.c.id,
-            bindparam("by_serial", type_=SerialNumber),
-            bindparam("by_issuer", type_=LargeBinary),
-            bindparam("now", type_=UTCDateTime),
-        ).where(challenges.c.id == bindparam("challenge_id"), challenges.c.uses > 1),
-    )
+            bindparam("new_serial", type_=SerialNumber),
+            bindparam("new_issuer", type_=LargeBinary),
+            bindparam("new_now", type_=UTCDateTime),
+        ).where(challenges.c.id == bindparam("new_challenge_id"), challenges.c.uses > _ONE),
+    ),
+    _VALUES,
 )
-_SPENDABLE = and_(
-    challenges.c.id == bindparam("challenge_id"),
-    challenges.c.endpoint == bindparam("of_endpoint"),
-    IS_OPEN,
-    challenges.c.expires_at > bindparam("now"),
-)
+
+
+def spending(*conditions: ColumnElement[bool]) -> Placed:
+    """Return the statement that spends the challenge of an issuance, or one of its uses.
+
+    Args:
+        conditions: have to hold of the challenge as well.
+    """
+    of_issuance = challenges.c.id == bindparam("new_challenge_id")
+    return Placed(update(challenges).where(of_issuance, *conditions).values(USED), _VALUES)
+
+
 # The condition is the guard: of two that spend the same challenge, or of one that spends it and one
 # that voids it, one changes no row.
-SPEND = Prepared(update(challenges).where(_SPENDABLE).values(USED))
-_ISSUED = SharedValues(ISSUE, CLAIM, ANSWER)
-SPENDABLE = Prepared(select(challenges.c.id).where(_SPENDABLE))
+SPEND = spending(
+    challenges.c.endpoint == bindparam("new_endpoint"),
+    IS_OPEN,
+    challenges.c.expires_at > bindparam("new_now"),
+)
+SPENDABLE = Prepared(
+    select(challenges.c.id).where(
+        challenges.c.id == bindparam("challenge_id"),
+        challenges.c.endpoint == bindparam("of_endpoint"),
+        IS_OPEN,
+        challenges.c.expires_at > bindparam("now"),
+    )
+)
 # The lock is PostgreSQL's: a revocation then waits for the renewal's commit. On SQLite whoever
 # writes is alone anyway.
 RENEWABLE = Prepared(
@@ -141,46 +165,31 @@ RENEWABLE = Prepared(
 )
 
 
-def issue_all(trip: Trip, issuances: Sequence[Issuance]) -> list[Recorded]:
+def issue_all(trip: Trip, rows: Sequence[IssuanceRow]) -> None:
     """Write what is issued, if nothing stands in the way.
 
-    If something does, the transaction is to be rolled back.
-
-    Returns:
-        The answer to each, which is good once the trip is over.
+    It is good once the trip is over. If something stands in the way, the transaction is to be
+    rolled back.
 
     Raises:
         NotSpendableError, NotRenewableError, SQLAlchemyError: something does; at the end of the
             trip at the latest.
     """
-    if not issuances:
-        return []
-    rows = [issued(one) for one in issuances]
-    hidden = passphrase_rows(issuances)
-    entitled = [one for one in issuances if one.challenge_id is not None]
-    # In one order, as in `hold_renewable`: several may use one challenge.
-    entitled.sort(key=attrgetter("challenge_id"))
-    spent = [spending(one) for one in entitled]
-    shared = [row for row, one in zip(spent, entitled, strict=True) if not one.is_only_use]
-    answers = [recorded(one) for one in issuances]
-    renewed = {
-        (row["new_renews"], row["new_renews_issuer"])
-        for row in rows
-        if row["new_renews"] is not None
-    }
-    hold_renewable(trip, renewed)
-    trip.convert(_ISSUED, rows)
+    if not rows:
+        return
+    hold_renewable(trip, {renewed for row in rows if (renewed := row.renewed) is not None})
     # What is referred to first.
-    trip.run(ISSUE, *rows, are_converted=True)
-    if hidden:
+    trip.run(ISSUE, *rows)
+    if hidden := [row for row in rows if row.passphrase is not None]:
         trip.run(KEEP_PASSPHRASE, *hidden)
-    trip.run(CLAIM, *rows, are_converted=True)
-    trip.run(ANSWER, *rows, are_converted=True)
-    if spent:
+    trip.run(CLAIM, *rows)
+    trip.run(ANSWER, *rows)
+    if spent := [row for row in rows if row.challenge_id is not None]:
+        # In one order, as in `hold_renewable`: several may use one challenge.
+        spent.sort(key=attrgetter("challenge_id"))
         trip.expect(SPEND, spent, NotSpendableError())
-    if shared:
-        trip.run(KEEP_USE, *shared)
-    return answers
+        if shared := [row for row in spent if not row.is_only_use]:
+            trip.run(KEEP_USE, *shared)
 
 
 def recorded(issuance: Issuance) -> Recorded:
@@ -205,99 +214,44 @@ def serial_is_taken(issuance: Issuance) -> StoreError:
     )
 
 
-def spend(connection: Connection, issuance: Issuance, statement: Prepared) -> None:
+def spend(connection: Connection, row: IssuanceRow, statement: Placed) -> None:
     """Spend the challenge of a certificate that is written, or one of its uses.
 
     Args:
         connection: in a transaction.
-        issuance: the certificate.
-        statement: updates one row of `challenges`, if it can be spent.
+        row: the certificate.
+        statement: updates one row of `challenges`, if it can be spent (`spending`).
 
     Raises:
         NotSpendableError: it cannot.
     """
-    if issuance.challenge_id is None:
+    if row.challenge_id is None:
         return
-    values = spending(issuance)
-    if statement.run(connection, values).rowcount != 1:
+    if statement.run(connection, row).rowcount != 1:
         raise NotSpendableError
-    if not issuance.is_only_use:
-        KEEP_USE.run(connection, values)
+    if not row.is_only_use:
+        KEEP_USE.run(connection, row)
 
 
-def issue(connection: Connection, issuance: Issuance) -> None:
+def issue(connection: Connection, issuance: Issuance, row: IssuanceRow) -> None:
     """Write the certificate; before the request and the spent challenge, which refer to it.
+
+    Args:
+        connection: in a transaction.
+        issuance: the certificate.
+        row: the same as a row.
 
     Raises:
         SubjectTakenError: its subject has one, and may have one only.
     """
     others = other_certificates(connection, issuance)
-    ISSUE.run(connection, issued(issuance))
+    ISSUE.run(connection, row)
     replace_later(connection, issuance, others)
-    if rows := passphrase_rows([issuance]):
-        KEEP_PASSPHRASE.run(connection, *rows)
+    if row.passphrase is not None:
+        KEEP_PASSPHRASE.run(connection, row)
 
 
-def issued(issuance: Issuance) -> dict[str, Any]:
-    """Return the parameters of all that writes a certificate and its request.
-
-    One lot for all of these statements: each takes those out that it names.
-    """
-    renewed = None if issuance.renews is None else issuance.renewed
-    chain = None if issuance.is_anew else renewed
-    is_signed = issuance.delivery is not None
-    return {
-        "new_serial": issuance.serial,
-        "new_endpoint": issuance.endpoint,
-        "new_subject": issuance.subject,
-        "new_der": issuance.certificate,
-        "new_not_before": issuance.not_before,
-        "new_not_after": issuance.not_after,
-        "new_public_key": issuance.public_key,
-        "new_names": issuance.names,
-        "new_subject_digest": issuance.subject_digest,
-        "new_issuer": issuance.issuer,
-        "new_now": issuance.now,
-        "new_renews": None if renewed is None else renewed.serial,
-        "new_renews_issuer": None if renewed is None else renewed.issuer,
-        "new_chain_serial": None if chain is None else chain.serial,
-        "new_chain_issuer": None if chain is None else chain.issuer,
-        "new_transaction_id": issuance.transaction_id,
-        "new_signer_key": issuance.signer_key,
-        "new_fingerprint": issuance.fingerprint,
-        "new_message_type": issuance.message_type,
-        "new_csr": issuance.csr,
-        "new_csr_digest": issuance.csr_digest,
-        "new_reply_secret": issuance.reply_secret,
-        "new_peer": issuance.peer or None,
-        "new_decided_at": None if is_signed else issuance.now,
-        "new_waits_for": TELLER if is_signed else None,
-        "new_delivery": issuance.delivery,
-        "new_notice": issuance.notice or None,
-    }
-
-
-def passphrase_rows(issuances: Sequence[Issuance]) -> list[dict[str, Any]]:
-    """Return rows of `passphrases`, for those that have one."""
-    return [
-        {"serial": issuance.serial, "issuer": issuance.issuer, "hidden": issuance.passphrase}
-        for issuance in issuances
-        if issuance.passphrase is not None
-    ]
-
-
-def spending(issuance: Issuance) -> dict[str, Any]:
-    """Return the parameters that spend a challenge."""
-    return {
-        "challenge_id": issuance.challenge_id,
-        "of_endpoint": issuance.endpoint,
-        "by_serial": issuance.serial,
-        "by_issuer": issuance.issuer,
-        "now": issuance.now,
-    }
-
-
-def hold_renewable(trip: Trip, renewed: set[tuple[int, bytes]]) -> None:
+def hold_renewable(trip: Trip, renewed: set[CertificateKey]) -> None:
     """Refuse to renew what is revoked or unknown; what is good stays so until the commit.
 
     Args:

@@ -30,6 +30,7 @@ from sqlalchemy.exc import IntegrityError
 from scepkit.errors import StoreError
 from scepkit.store.connections import savepoint
 from scepkit.store.prepared import Prepared
+from scepkit.store.requests.issuance_row import row_of
 from scepkit.store.requests.issuances import (
     ANSWER,
     CLAIM,
@@ -39,7 +40,6 @@ from scepkit.store.requests.issuances import (
     NotSpendableError,
     check_renewable,
     issue,
-    issued,
     recorded,
     serial_is_taken,
     spend,
@@ -128,12 +128,12 @@ def _write(connection: Connection, entry: NewEntry, transaction_row: int | None)
     check_renewable(connection, entry)
     if isinstance(entry, QueuedEntry):
         return _queue(connection, entry, transaction_row or _claim(connection, entry))
-    issue(connection, entry)
-    parameters = issued(entry)
+    row = row_of(entry, connection.dialect.name)
+    issue(connection, entry, row)
     if transaction_row is None:
-        CLAIM.run(connection, parameters)
-    ANSWER.run(connection, parameters)
-    spend(connection, entry, SPEND)
+        CLAIM.run(connection, row)
+    ANSWER.run(connection, row)
+    spend(connection, row, SPEND)
     return recorded(entry)
 
 
