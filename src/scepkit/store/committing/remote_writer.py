@@ -53,6 +53,7 @@ class RemoteWriter:
         # Requests that are being decided, and how many of them the committer knows of.
         self._coming = self._told = 0
         self._damage: StoreError | None = None
+        self._is_closed = False
         self._closing = Event()
         self._channel: EntryChannel | None = None
         # Waiting is for the thread: whoever starts must not hold others up.
@@ -85,11 +86,11 @@ class RemoteWriter:
                 raise full(QUEUE_LIMIT)
             if not promise.set_running_or_notify_cancel():
                 return promise
-            self._number += 1
-            self._promises[self._number] = promise, expected
+            self._number = number = self._number + 1
+            self._promises[number] = promise, expected
             # The request of this entry is counted until its `end_request`.
-            self._told = max(0, self._coming - 1)
-            self._send(channel, (self._told, self._number, octets))
+            self._told = told = max(0, self._coming - 1)
+            self._send(channel, (told, number, octets))
         return promise
 
     def begin_request(self) -> None:
@@ -115,16 +116,15 @@ class RemoteWriter:
     def close(self) -> None:
         """Wait for the answers that are to come, then end the thread; may be called again."""
         with self._lock:
+            self._is_closed = True
             self._closing.set()
             if self._channel is not None and not self._channel.is_behind:
                 self._channel.end()
         self._thread.join()
 
     def _usable(self) -> EntryChannel:
-        if self._closing.is_set():
-            raise closed()
-        if self._channel is None:
-            raise _gone()
+        if self._channel is None or self._is_closed:
+            raise closed() if self._is_closed else _gone()
         return self._channel
 
     @staticmethod

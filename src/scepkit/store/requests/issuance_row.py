@@ -17,11 +17,13 @@ from scepkit.store.audit.trail import Unlinked, clean
 from scepkit.store.column_types import TIME_WRITERS, time_of_text
 from scepkit.store.values import TELLER, CertificateKey, Issuance
 
+_ISSUED = AuditAction.ISSUED.value
+
 
 class IssuanceRow(NamedTuple):
-    """The values of an issuance as they are stored; a value of each statement's is named here.
+    """The values of an issuance as the driver takes them, by the names that statements use.
 
-    Attributes are as those of `Issuance`, and:
+    They are those of `Issuance`, with what is empty as None, and these.
 
     Attributes:
         chain_serial: of the certificate whose renewal chain it goes on with, like the next.
@@ -109,7 +111,7 @@ class IssuanceRow(NamedTuple):
         return Unlinked(
             f"{self.now[:10]}T{self.now[11:26]}Z",
             clean(self.peer or UNKNOWN),
-            AuditAction.ISSUED.value,
+            _ISSUED,
             self.endpoint or None,
             _shown(self.serial),
             str(TransactionID(self.transaction_id)),
