@@ -18,12 +18,15 @@ from scepkit.protocol.asn1.grammar import (
     CONTENT,
     END,
     ENTER,
+    FIRST,
+    LONG,
     OPTIONAL,
     REST,
     SKIP,
     WHOLE,
     Grammar,
     Row,
+    Usual,
 )
 
 TAGS = [0x02, 0x04, 0x06, 0x30, 0x31, 0x80, 0xA0]
@@ -60,7 +63,18 @@ def length_of(octets):
 
 def enters(word):
     """Say whether the parts of an element follow in the pattern."""
-    return not isinstance(word, Row) and word != REST and bool(word & ENTER)
+    return isinstance(word, int) and word != REST and bool(word & ENTER)
+
+
+def plain(pattern):
+    """Return a pattern without anything that only makes cutting quicker."""
+    for word in pattern:
+        if isinstance(word, Usual):
+            yield from plain(word.pattern)
+        elif isinstance(word, Row):
+            yield Row(tuple(plain(word.pattern)), word.otherwise, word.of_ones)
+        else:
+            yield word if word == END else word & ~LONG
 
 
 def uncut(octets):
@@ -102,8 +116,10 @@ def cut(octets, pattern, *, missing=False):
         if not absent and not (octets and word & 0xFF in (ANY, octets[0])):
             raise Misfit
         begin, end = (0, 0) if absent else length_of(octets)
-        if word & WHOLE or not word & (CONTENT | ENTER | SKIP):
+        if word & WHOLE or not word & (FIRST | CONTENT | ENTER | SKIP):
             found.append(octets[:end])
+        if word & FIRST:
+            found.append(octets[: min(end, 1)])
         if word & CONTENT:
             found.append(octets[begin:end])
         if word & ENTER:
@@ -117,6 +133,7 @@ def cut(octets, pattern, *, missing=False):
 
 def expected(element, pattern):
     """Return what a grammar has to make of an element; None if it is malformed."""
+    pattern = list(plain(pattern))
     for form in (lambda: element, lambda: rewriting.to_der(element)):
         try:
             found, left = cut(form(), pattern)
@@ -131,29 +148,51 @@ def expected(element, pattern):
 
 # --- patterns, and octets that fit them, or nearly do ---------------------------------------------
 
-FLAGS = st.sampled_from([0, CONTENT, WHOLE, WHOLE | CONTENT, SKIP])
+FLAGS = st.sampled_from([0, CONTENT, WHOLE, WHOLE | CONTENT, FIRST, FIRST | CONTENT, SKIP])
 
 
 @st.composite
 def words(draw, depth=0):
+    if depth < 3 and not draw(st.integers(0, 4)):
+        return [draw(usuals())]
     tag = draw(st.sampled_from([ANY, *TAGS]))
     optional = draw(st.sampled_from([0, 0, OPTIONAL]))
+    if tag and draw(st.booleans()):
+        tag |= LONG
     if depth == 3 or draw(st.integers(0, 2)):
         return [tag | optional | draw(FLAGS)]
-    flags = draw(st.sampled_from([0, WHOLE, CONTENT]))
+    flags = draw(st.sampled_from([0, WHOLE, FIRST, CONTENT]))
     inside = [word for some in draw(st.lists(words(depth + 1), max_size=3)) for word in some]
     rest = draw(st.sampled_from([[]] * 4 + [[REST], [draw(rows(depth + 1))]]))
     return [tag | optional | flags | ENTER, *inside, *rest, END]
 
 
 @st.composite
+def usuals(draw):
+    """The last element is there: else nobody could say where the usual ones end."""
+    pattern = [draw(st.sampled_from([ANY, *TAGS])) | draw(FLAGS)]
+    if draw(st.booleans()):
+        pattern = [0x30 | draw(FLAGS) & ~SKIP | ENTER, *pattern, END]
+    if draw(st.booleans()):
+        pattern = [draw(st.sampled_from(TAGS)) | OPTIONAL | draw(FLAGS), *pattern]
+    octets = fitting(draw, pattern)
+    assume(is_fit(octets, pattern))
+    return Usual(octets, *pattern)
+
+
+def is_fit(octets, pattern):
+    """Say whether octets, as they are, fit a pattern."""
+    try:
+        return not cut(octets, list(pattern))[1]
+    except (Misfit, IndexError):
+        return False
+
+
+@st.composite
 def rows(draw, depth):
-    pattern = draw(words(depth))
-    of_ones = not enters(pattern[0]) and pattern[0] & (WHOLE | CONTENT | SKIP) in (
-        0,
-        WHOLE,
-        CONTENT,
-    )
+    pattern = draw(words(depth).filter(lambda many: isinstance(many[0], int)))
+    flags = pattern[0] & (WHOLE | FIRST | CONTENT | SKIP)
+    of_ones = not enters(pattern[0]) and flags in (0, WHOLE, FIRST, CONTENT)
     return Row([pattern[0] & ~OPTIONAL, *pattern[1:]], uncut, of_ones and draw(st.booleans()))
 
 
@@ -167,6 +206,10 @@ def fitting(draw, pattern):
     while pattern:
         word = pattern.pop(0)
         parts = parts_of(pattern) if enters(word) else []
+        if isinstance(word, Usual):
+            usually = draw(st.integers(0, 3))
+            out += word.octets if usually else fitting(draw, word.pattern)
+            continue
         if isinstance(word, Row):
             out += b"".join(fitting(draw, word.pattern) for _ in range(draw(st.integers(0, 3))))
             continue
@@ -216,7 +259,7 @@ def test_an_element_is_cut_as_the_pattern_says(case):
 
 @given(words(), st.lists(st.randoms(use_true_random=False), max_size=4), st.data())
 def test_a_row_is_cut_as_its_elements_are(pattern, many, data):
-    assume(not pattern[0] & OPTIONAL)
+    assume(isinstance(pattern[0], int) and not pattern[0] & OPTIONAL)
     row = [fitting(data.draw, pattern) for _ in many]
     wanted = [expected(one, pattern) for one in row]
     assume(None not in wanted)
@@ -331,3 +374,69 @@ def test_a_row_of_too_many_elements_is_not_cut():
     most = der.integer(5) * rewriting.MAX_ELEMENTS
     assert grammar.fields(der.seq(most)) == [[b"\x05"] * rewriting.MAX_ELEMENTS]
     assert grammar.fields(der.seq(most, der.integer(5))) == [uncut(most + der.integer(5))]
+
+
+OID = bytes.fromhex("06092a864886f70d010702")
+VERSION = (0xA0 | OPTIONAL | ENTER, 0x02 | CONTENT, END)
+RUNS = [
+    # The last part each time; then others behind, which may be missing.
+    (0x30 | ENTER | LONG, Usual(OID, 0x06), 0xA0 | ENTER | LONG, 0x04 | CONTENT | LONG, END, END),
+    (
+        *(0x30 | ENTER | LONG, 0x31 | WHOLE | ENTER | LONG, Usual(der.integer(1), 0x02 | SKIP)),
+        *(0x04 | FIRST | CONTENT | LONG, END, 0x05 | OPTIONAL, 0x02 | OPTIONAL | LONG, END),
+    ),
+    (
+        *(0x30 | ENTER, 0x31 | ENTER | OPTIONAL | LONG, 0x04 | LONG, END),
+        *(0x04 | LONG, Usual(OID, ANY), END),
+    ),
+    # Usual octets that follow, which belong to something else where there is less.
+    (
+        *(0x30 | ENTER, 0x30 | ENTER, 0x04 | SKIP, Usual(der.tlv(0xA0, der.integer(2)), *VERSION)),
+        *(END, ANY | OPTIONAL, END),
+    ),
+    (0x30 | ENTER, 0x31 | ENTER, 0x31 | ENTER, 0x04, END, END, 0x04 | LONG, 0x05 | OPTIONAL, END),
+]
+
+
+def written(pattern, size, *, is_shortest):
+    """Return an element that fits, with so many octets in what is not entered.
+
+    Where it is not shortest, the lengths of what is usually long have two octets all the same.
+    """
+    out, pattern = b"", list(pattern)
+    while pattern:
+        word = pattern.pop(0)
+        if isinstance(word, Usual):
+            out += word.octets
+            continue
+        if enters(word):
+            inside = written(parts_of(pattern), size, is_shortest=is_shortest)
+        else:
+            inside = {0x02: b"\x01", 0x05: b""}.get(word & 0xFF, bytes(size))
+        shortest = der.tlv(word & 0xFF or 0x06, inside)
+        out += shortest if is_shortest or not word & LONG else shortest[:1] + two_octets(inside)
+    return out
+
+
+def two_octets(inside):
+    return b"\x82" + len(inside).to_bytes(2, "big") + inside
+
+
+@pytest.mark.parametrize("pattern", RUNS)
+@pytest.mark.parametrize("size", [0, 100, 128, 238, 247, 251, 255, 256, 300])
+@pytest.mark.parametrize("is_shortest", [True, False])
+def test_one_octet_that_is_otherwise_changes_what_it_says(pattern, size, is_shortest):
+    """Whatever is usual in a pattern, and whichever octet is another one."""
+    octets = written(pattern, size, is_shortest=is_shortest)
+    grammar = Grammar("thing", *pattern)
+    for at in range(min(36, len(octets))):
+        before = octets[at]
+        for value in {before, *range(before - 2, before + 3), 0x02, 0x7F, 0x80, 0x81, 0x82, 0xFF}:
+            changed = octets[:at] + bytes([value & 0xFF]) + octets[at + 1 :]
+            for one in (changed, changed + b"\0", changed[:-1]):
+                wanted = expected(one, pattern)
+                if wanted is None:
+                    with pytest.raises(Malformed):
+                        grammar.fields(one)
+                else:
+                    assert grammar.fields(one) == wanted

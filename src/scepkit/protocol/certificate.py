@@ -12,7 +12,7 @@ import base64
 import hashlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -28,28 +28,40 @@ from scepkit.protocol.asn1.grammar import (
     CONTENT,
     END,
     ENTER,
+    LONG,
     OPTIONAL,
     REST,
     SKIP,
     WHOLE,
     Grammar,
+    Usual,
 )
+from scepkit.protocol.asn1.pattern import Pattern
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.extensions import Extensions
 from scepkit.protocol.general_name import GeneralName
 from scepkit.protocol.value import once, value
 
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
+# Version; serial number, signature, issuer, validity, subject, key; then what is optional.
+_RSA_SHA256 = signatures.RSA_SHA256
+_SIGNED: Pattern = (
+    Usual(_der.tagged(0, _der.INTEGER_2), _VERSION | OPTIONAL | ENTER, _der.INTEGER | CONTENT, END),
+    *(_der.INTEGER | WHOLE | CONTENT, Usual(_RSA_SHA256, _der.SEQUENCE | SKIP)),
+    *(*[_der.SEQUENCE] * 4, _EXTENSIONS | WHOLE | CONTENT | OPTIONAL, REST, END),
+)
 _CERTIFICATE = Grammar(
+    "certificate",
+    *(_der.SEQUENCE | ENTER | LONG, _der.SEQUENCE | WHOLE | ENTER | LONG, *_SIGNED),
+    *(Usual(_RSA_SHA256, ANY), _der.BIT_STRING | CONTENT | LONG, END),
+)
+# The same in two steps.
+_OUTSIDE = Grammar(
     "certificate",
     *(_der.SEQUENCE | ENTER, _der.SEQUENCE, ANY, _der.BIT_STRING | CONTENT, END),
 )
-# Version; serial number, signature, issuer, validity, subject, key; then what is optional.
-_SIGNED = Grammar(
-    "certificate: a part is of another type, or missing",
-    *(_der.SEQUENCE | ENTER, _VERSION | OPTIONAL | ENTER, _der.INTEGER | CONTENT, END),
-    *(_der.INTEGER | WHOLE | CONTENT, _der.SEQUENCE | SKIP, *[_der.SEQUENCE] * 4),
-    *(_EXTENSIONS | WHOLE | CONTENT | OPTIONAL, REST, END),
+_INSIDE = Grammar(
+    "certificate: a part is of another type, or missing", _der.SEQUENCE | ENTER, *_SIGNED
 )
 _VALIDITY = Grammar("validity", _der.SEQUENCE | ENTER, *[ANY | WHOLE | CONTENT] * 2, END)
 _PEM_WIDTH = 64
@@ -93,9 +105,9 @@ class Certificate:
         Raises:
             Malformed: it is not a certificate.
         """
-        signed, algorithm, signature = _CERTIFICATE.fields(der)
-        version, serial, number, issuer, validity, subject, spki, *optional = _SIGNED.fields(signed)
-        held, extensions, more = optional
+        fields = _CERTIFICATE.fields(der, _one_by_one)
+        signed, version, serial, number, issuer, validity, subject, spki = fields[:8]
+        held, extensions, more, algorithm, signature = fields[8:]
         if more:
             # Such as issuerUniqueID, which nobody has made for decades.
             others = [content for tag, content in ber.tags_and_contents(more) if tag == _EXTENSIONS]
@@ -263,6 +275,12 @@ class Certificate:
         except Malformed:
             return False
         return der != signed and scheme.verify(key, signature, der)
+
+
+def _one_by_one(der: bytes) -> list[Any]:
+    """Cut a certificate, and then what is signed in it: one of them is not DER, or is none."""
+    signed, algorithm, signature = _OUTSIDE.fields(der)
+    return [signed, *_INSIDE.fields(signed), algorithm, signature]
 
 
 def readable(certificates: Iterable[bytes]) -> Iterator[Certificate]:

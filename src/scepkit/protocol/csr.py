@@ -27,11 +27,14 @@ from scepkit.protocol.asn1.grammar import (
     CONTENT,
     END,
     ENTER,
+    LONG,
     OPTIONAL,
     REST,
     SKIP,
+    WHOLE,
     Grammar,
     Row,
+    Usual,
 )
 from scepkit.protocol.csr_writing import (
     CHALLENGE_PASSWORD,
@@ -66,16 +69,22 @@ _CHALLENGE = _der.oid(CHALLENGE_PASSWORD)
 _CHALLENGES = frozenset({_CHALLENGE})
 # The fields of CertificationRequest and CertificationRequestInfo; some devices leave the attributes
 # out altogether. What comes after them is not looked at.
-_REQUEST = Grammar(
-    "PKCS#10 request",
-    *(_der.SEQUENCE | ENTER, _der.SEQUENCE, ANY, _der.BIT_STRING | CONTENT, END),
-)
-_INFO = Grammar(
-    "PKCS#10 request",
-    *(_der.SEQUENCE | ENTER, ANY | SKIP, ANY, ANY),
+_INFO = (
+    *(Usual(_der.INTEGER_0, ANY | SKIP), ANY, ANY),
     # Attributes that cannot be cut yet stay a row: what is wrong is told when the signature holds.
     *(0xA0 | ENTER | OPTIONAL, Row(ber.SINGLE_VALUED, bytes), END, REST, END),
 )
+_REQUEST = Grammar(
+    "PKCS#10 request",
+    *(_der.SEQUENCE | ENTER | LONG, _der.SEQUENCE | WHOLE | ENTER | LONG, *_INFO),
+    *(Usual(signatures.RSA_SHA256, ANY), _der.BIT_STRING | CONTENT | LONG, END),
+)
+# The same in two steps.
+_OUTSIDE = Grammar(
+    "PKCS#10 request",
+    *(_der.SEQUENCE | ENTER, _der.SEQUENCE, ANY, _der.BIT_STRING | CONTENT, END),
+)
+_INSIDE = Grammar("PKCS#10 request", _der.SEQUENCE | ENTER, *_INFO)
 
 
 @value(keeps=True)
@@ -362,7 +371,7 @@ def read_archived(der: bytes) -> CertificationRequest:
     Raises:
         Malformed, BadRequest, BadAlg: it is not what was kept.
     """
-    info, _, _, subject, spki, attributes = _cut(der)
+    info, subject, spki, attributes, _, _ = _cut(der)
     key = public_keys.load(spki)
     return CertificationRequest(der, info, Name(subject), spki, key, None, attributes)
 
@@ -380,7 +389,7 @@ class _Claim(NamedTuple):
 
 
 def _claim(der: bytes) -> _Claim:
-    info, algorithm, signature, subject, spki, attributes = _cut(der)
+    info, subject, spki, attributes, algorithm, signature = _cut(der)
     identifier = read_algorithm(algorithm)
     if signature[:1] != b"\0":
         raise Malformed("the PKCS#10 request's signature is not made of octets")
@@ -404,11 +413,17 @@ def _cut(der: bytes) -> list[Any]:
     """Cut a CertificationRequest (RFC 2986 section 4.2), and its CertificationRequestInfo.
 
     Returns:
-        CertificationRequestInfo and AlgorithmIdentifier, DER, and the content of the BIT STRING;
-        then subject and SubjectPublicKeyInfo, DER, and the attributes.
+        CertificationRequestInfo, its subject and SubjectPublicKeyInfo, DER, and its attributes;
+        then the AlgorithmIdentifier, DER, and the content of the BIT STRING.
     """
-    whole = _REQUEST.fields(der)
-    *parts, attributes, more = _INFO.fields(whole[0])
+    fields = _REQUEST.fields(der, _one_by_one)
+    info, subject, spki, attributes, more, algorithm, signature = fields
     if more and ber.split(more) and not attributes:
         raise Malformed("not a PKCS#10 request: its attributes are of another type")
-    return [*whole, *parts, attributes or []]
+    return [info, subject, spki, attributes or [], algorithm, signature]
+
+
+def _one_by_one(der: bytes) -> list[Any]:
+    """Cut a request, and then what is signed in it: one of them is not DER, or is none."""
+    info, algorithm, signature = _OUTSIDE.fields(der)
+    return [info, *_INSIDE.fields(info), algorithm, signature]

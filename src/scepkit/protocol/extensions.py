@@ -26,13 +26,13 @@ from scepkit.errors import WELL_FORMED, BadRequest, Malformed, UsageError
 from scepkit.protocol import general_name
 from scepkit.protocol.asn1 import ber
 from scepkit.protocol.asn1 import der as _der
-from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, OPTIONAL, WHOLE, Grammar
+from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, FIRST, OPTIONAL, WHOLE, Grammar
 from scepkit.protocol.general_name import GeneralName
 from scepkit.protocol.value import once
 
 _BOOLEAN, _TAGGED_0 = 0x01, 0xA0
 # The fields of an Extension: extnID, then extnValue alone, or critical before it.
-_VALUE = ANY | WHOLE | CONTENT
+_VALUE = ANY | FIRST | CONTENT
 _EXTENSION = Grammar(
     "extension", _der.SEQUENCE | WHOLE | ENTER, _der.OID, _VALUE, _VALUE | OPTIONAL, END
 )

@@ -22,6 +22,7 @@ from scepkit.protocol.asn1.grammar import (
     CONTENT,
     END,
     ENTER,
+    FIRST,
     OPTIONAL,
     WHOLE,
     Grammar,
@@ -56,7 +57,7 @@ SINGLE_VALUED = (
     *(der.SEQUENCE | WHOLE | ENTER, ANY, der.SET | CONTENT | ENTER, ANY | CONTENT, END, END),
 )
 """An Attribute with one value, in a grammar; it gives the fields of an `Attribute`."""
-_ELEMENT = Grammar("ASN.1 element", ANY | WHOLE | CONTENT)
+_ELEMENT = Grammar("ASN.1 element", ANY | FIRST | CONTENT)
 _ROW = Grammar("row of ASN.1 elements", Row([ANY], row_to_der, of_ones=True))
 
 
@@ -108,8 +109,8 @@ def tag_and_content(element: bytes) -> tuple[int, bytes]:
     Raises:
         Malformed: it is not one whole element.
     """
-    whole, inside = _ELEMENT.fields(element)
-    return whole[0], inside
+    first, inside = _ELEMENT.fields(element)
+    return first[0], inside
 
 
 def tags_and_contents(row: bytes) -> list[tuple[int, bytes]]:
@@ -118,7 +119,7 @@ def tags_and_contents(row: bytes) -> list[tuple[int, bytes]]:
     Raises:
         Malformed: as in `split`.
     """
-    return [(whole[0], inside) for whole, inside in _ELEMENT.rows(row)]
+    return [(first[0], inside) for first, inside in _ELEMENT.rows(row)]
 
 
 def parts(element: bytes, tag: int, what: str) -> list[bytes]:

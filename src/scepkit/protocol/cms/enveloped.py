@@ -19,7 +19,7 @@ import hmac
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import field
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ObjectIdentifier
@@ -33,11 +33,13 @@ from scepkit.protocol.asn1.grammar import (
     CONTENT,
     END,
     ENTER,
+    FIRST,
+    LONG,
     OPTIONAL,
     SKIP,
-    WHOLE,
     Grammar,
     Row,
+    Usual,
 )
 from scepkit.protocol.asn1.skeleton import Skeleton
 from scepkit.protocol.certificate import Certificate
@@ -76,15 +78,24 @@ ENVELOPED_DATA = der.oid(ObjectIdentifier("1.2.840.113549.1.7.3"))
 #
 # The second [0] is the constructed form of the same field, which Go clients send: only one of
 # the two is ever there.
-_ENVELOPED_DATA = Grammar(
-    "CMS EnvelopedData",
-    *(der.SEQUENCE | ENTER, der.INTEGER | SKIP, 0xA0 | OPTIONAL | SKIP),
+_ENVELOPED_DATA = (
+    *(
+        der.SEQUENCE | ENTER | LONG,
+        Usual(der.INTEGER_0, der.INTEGER | SKIP),
+        0xA0 | OPTIONAL | SKIP,
+    ),
     # Those that are not DER are for who looks for its own among them.
     *(ANY | ENTER, Row([ANY], bytes, of_ones=True), END),
-    *(der.SEQUENCE | ENTER, der.OID | SKIP),
-    *(der.SEQUENCE | ENTER, der.OID, ANY | WHOLE | CONTENT | OPTIONAL, END),
+    *(der.SEQUENCE | ENTER | LONG, Usual(DATA, der.OID | SKIP)),
+    *(der.SEQUENCE | ENTER, der.OID, ANY | FIRST | CONTENT | OPTIONAL, END),
     *(0x80 | CONTENT | OPTIONAL, 0xA0 | CONTENT | OPTIONAL, END),
     *(0xA1 | OPTIONAL | SKIP, END),
+)
+_ALONE = Grammar("CMS EnvelopedData", *_ENVELOPED_DATA)
+_IN_CONTENT_INFO = Grammar(
+    "CMS ContentInfo",
+    *(der.SEQUENCE | ENTER | LONG, Usual(ENVELOPED_DATA, der.OID), 0xA0 | ENTER | LONG),
+    *(*_ENVELOPED_DATA, END, END),
 )
 
 _VERSIONS = {
@@ -309,16 +320,28 @@ class Envelope:
 
 
 def _read(message: bytes) -> _EnvelopedData:
-    kind, enveloped = CONTENT_INFO.fields(message)
+    fields = _IN_CONTENT_INFO.fields(message, _one_by_one)
+    kind, infos, cipher, parameter, iv, encrypted, pieces = fields
     if kind != ENVELOPED_DATA:
-        raise Malformed(f"CMS content type {ber.oid(kind).dotted_string}, not EnvelopedData")
-    infos, cipher, parameters, iv, encrypted, pieces = _ENVELOPED_DATA.fields(enveloped)
+        raise _other_type(kind)
     if pieces and not encrypted:
         encrypted = b"".join(
             ber.content(piece, der.OCTET_STRING, "encryptedContent") for piece in ber.split(pieces)
         )
-    iv = iv if parameters[:1] == _OCTET_STRING else b""
+    iv = iv if parameter == _OCTET_STRING else b""
     return _EnvelopedData(infos, ber.oid(cipher), iv, encrypted)
+
+
+def _one_by_one(message: bytes) -> list[Any]:
+    """Cut a ContentInfo, and then the EnvelopedData in it: it is not DER, or something else."""
+    kind, enveloped = CONTENT_INFO.fields(message)
+    if kind != ENVELOPED_DATA:
+        raise _other_type(kind)
+    return [kind, *_ALONE.fields(enveloped)]
+
+
+def _other_type(kind: bytes) -> Malformed:
+    return Malformed(f"CMS content type {ber.oid(kind).dotted_string}, not EnvelopedData")
 
 
 def _parts(read: _EnvelopedData | Malformed) -> _EnvelopedData:

@@ -19,6 +19,7 @@ from scepkit.errors import BadMessageCheck, Malformed
 from scepkit.protocol import signatures
 from scepkit.protocol.algorithms import (
     RSA_ENCRYPTION,
+    SHA256,
     AlgorithmIdentifier,
     Digest,
     Legacy,
@@ -33,11 +34,13 @@ from scepkit.protocol.asn1.grammar import (
     CONTENT,
     END,
     ENTER,
+    FIRST,
+    LONG,
     OPTIONAL,
     SKIP,
-    WHOLE,
     Grammar,
     Row,
+    Usual,
 )
 from scepkit.protocol.asn1.skeleton import Skeleton
 from scepkit.protocol.certificate import Certificate
@@ -79,19 +82,31 @@ CERTIFICATE_IDENTIFIER = (
 #     signatureAlgorithm SignatureAlgorithmIdentifier,
 #     signature SignatureValue,
 #     unsignedAttrs [1] IMPLICIT UnsignedAttributes OPTIONAL }
+_SHA256 = der.algorithm(SHA256.oid)
 _SIGNER_INFO = (
-    *(der.SEQUENCE | ENTER, der.INTEGER | SKIP, *CERTIFICATE_IDENTIFIER),
+    *(der.SEQUENCE | ENTER | LONG, Usual(der.INTEGER_1, der.INTEGER | SKIP)),
+    *(*CERTIFICATE_IDENTIFIER, Usual(_SHA256, der.SEQUENCE)),
     # Attributes that are not DER stay a row until it is known how many signatures there are.
-    *(der.SEQUENCE, 0xA0 | ENTER | OPTIONAL, Row(ber.SINGLE_VALUED, bytes), END),
-    *(der.SEQUENCE, der.OCTET_STRING | CONTENT, 0xA1 | OPTIONAL | SKIP, END),
+    *(0xA0 | ENTER | OPTIONAL, Row(ber.SINGLE_VALUED, bytes), END),
+    *(Usual(der.algorithm(RSA_ENCRYPTION), der.SEQUENCE), der.OCTET_STRING | CONTENT | LONG),
+    *(0xA1 | OPTIONAL | SKIP, END),
 )
 _ROW = Row([ANY], ber.split, of_ones=True)
-_SIGNED_DATA = Grammar(
-    "CMS SignedData",
-    *(der.SEQUENCE | ENTER, der.INTEGER | SKIP, ANY | SKIP, der.SEQUENCE | ENTER, der.OID),
-    *(0xA0 | ENTER | OPTIONAL, der.OCTET_STRING | WHOLE | CONTENT, END, END),
-    *(0xA0 | ENTER | OPTIONAL, _ROW, END, 0xA1 | ENTER | OPTIONAL, _ROW, END),
+_SIGNED_DATA = (
+    *(
+        der.SEQUENCE | ENTER | LONG,
+        Usual(der.INTEGER_1 + der.set_of(_SHA256), der.INTEGER | SKIP, ANY | SKIP),
+    ),
+    *(der.SEQUENCE | ENTER | LONG, Usual(DATA, der.OID), 0xA0 | ENTER | OPTIONAL | LONG),
+    *(der.OCTET_STRING | FIRST | CONTENT | LONG, END, END),
+    *(0xA0 | ENTER | OPTIONAL | LONG, _ROW, END, 0xA1 | ENTER | OPTIONAL, _ROW, END),
     *(ANY | ENTER, Row(_SIGNER_INFO, Grammar("CMS SignerInfo", *_SIGNER_INFO).rows), END, END),
+)
+_ALONE = Grammar("CMS SignedData", *_SIGNED_DATA)
+_IN_CONTENT_INFO = Grammar(
+    "CMS ContentInfo",
+    *(der.SEQUENCE | ENTER | LONG, Usual(SIGNED_DATA, der.OID), 0xA0 | ENTER | LONG),
+    *(*_SIGNED_DATA, END, END),
 )
 _CERTIFICATES, _CRLS, _SIGNED_ATTRS = 0xA0, 0xA1, 0xA0
 _SIGNED_ATTRIBUTES = 3  # where they stand in a SignerInfo
@@ -198,10 +213,10 @@ def read_signed_data(message: bytes) -> SignedData:
     Raises:
         Malformed: it is something else.
     """
-    kind, signed = CONTENT_INFO.fields(message)
+    fields = _IN_CONTENT_INFO.fields(message, _one_by_one)
+    kind, content_type, held, content, certificates, crls, signers = fields
     if kind != SIGNED_DATA:
-        raise Malformed(f"CMS content type {ber.oid(kind).dotted_string}, not SignedData")
-    content_type, held, content, certificates, crls, signers = _SIGNED_DATA.fields(signed)
+        raise _other_type(kind)
     if len(certificates) > MAX_CERTIFICATES:
         raise Malformed(f"{len(certificates)} certificates in one message")
     if len(signers) > MAX_SIGNERS:
@@ -213,6 +228,18 @@ def read_signed_data(message: bytes) -> SignedData:
         tuple(crls),
         tuple([_signer_info(message, *one) for one in enumerate(signers)]),
     )
+
+
+def _one_by_one(message: bytes) -> list[Any]:
+    """Cut a ContentInfo, and then the SignedData in it: it is not DER, or something else."""
+    kind, signed = CONTENT_INFO.fields(message)
+    if kind != SIGNED_DATA:
+        raise _other_type(kind)
+    return [kind, *_ALONE.fields(signed)]
+
+
+def _other_type(kind: bytes) -> Malformed:
+    return Malformed(f"CMS content type {ber.oid(kind).dotted_string}, not SignedData")
 
 
 def _signer_info(message: bytes, position: int, fields: tuple[Any, ...]) -> SignerInfo:

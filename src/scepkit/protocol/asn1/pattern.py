@@ -1,0 +1,105 @@
+"""Words of a pattern: what a grammar says of the elements of a type, beside their tags.
+
+A pattern is a row of words in the order of the elements; `grammar` has an example.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+# Beside tags: any element; and where the parts of an element that was entered end.
+ANY = 0x00
+END = -1
+# As well: whatever is left of an element that was entered, as a row.
+REST = 0x1000
+# Added to a tag: the element may be missing; its content is wanted in its place, or its parts,
+# which follow; it is wanted as well; its first octet is; or nothing of it is.
+OPTIONAL = 0x100
+CONTENT = 0x200
+ENTER = 0x400
+WHOLE = 0x800
+FIRST = 0x8000
+SKIP = 0x2000
+# Added to a tag as well: nearly always there are 256 to 65535 octets in the element.
+LONG = 0x4000
+
+TAG = 0xFF
+
+
+@dataclass(frozen=True)
+class Row:
+    """In a pattern: whatever is left of an element that was entered, as a row of one type.
+
+    It is one field: the list of its elements, each a tuple of fields; no octets where the element
+    that it is the row of is missing.
+
+    Attributes:
+        pattern: the type.
+        otherwise: cuts a row that is not DER, does not fit, or is long.
+        of_ones: whether an element has one field, which stands in the list in the tuple's place.
+    """
+
+    pattern: Pattern
+    otherwise: Callable[[bytes], Any]
+    of_ones: bool = False
+
+
+class Usual:
+    """In a pattern: elements that are nearly always these octets, such as an OID that all name.
+
+    They are cut by their own words, as if these stood here alone. Where the octets are the usual
+    ones, they are only compared.
+
+    Args:
+        octets: the elements as they usually are, DER.
+        pattern: their words; the last one is of an element that is there.
+    """
+
+    __slots__ = ("octets", "pattern")
+
+    def __init__(self, octets: bytes, *pattern: int) -> None:
+        self.octets = octets
+        self.pattern = pattern
+
+
+Word: TypeAlias = int | Row | Usual
+Pattern: TypeAlias = Sequence[Word]
+
+
+def is_whole(word: int) -> bool:
+    """Say whether all of an element is wanted."""
+    return bool(word & WHOLE or not word & (FIRST | CONTENT | ENTER | SKIP))
+
+
+def is_last(words: Iterable[Word], *, entered: bool) -> bool:
+    """Say whether an element is the last part of another.
+
+    Args:
+        words: those that follow its own.
+        entered: whether its parts are among them.
+    """
+    depth = int(entered)
+    for word in words:
+        if not depth:
+            return word == END
+        depth += _deeper(word)
+    return False
+
+
+def parts(words: deque[Word]) -> list[Word]:
+    """Take the words of the parts of an element that was entered, up to its END."""
+    taken: list[Word] = []
+    depth = 1
+    while depth:
+        taken.append(words.popleft())
+        depth += _deeper(taken[-1])
+    return taken
+
+
+def _deeper(word: Word) -> int:
+    if not isinstance(word, int):
+        return 0
+    return -1 if word == END else int(bool(word & ENTER))
