@@ -104,9 +104,13 @@ _VERSIONS = {
     PASSWORD: der.INTEGER_3,
 }
 
+_ENCRYPTED_CONTENT = (der.SEQUENCE | LONG, ..., ..., (0x80 | LONG, ...))
 _ENVELOPED = Skeleton(
-    *(der.SEQUENCE, ENVELOPED_DATA),
-    (der.EXPLICIT_0, (der.SEQUENCE, ..., (der.SET, ...), (der.SEQUENCE, ..., ..., (0x80, ...)))),
+    *(der.SEQUENCE | LONG, ENVELOPED_DATA),
+    (
+        der.EXPLICIT_0 | LONG,
+        (der.SEQUENCE | LONG, ..., (der.SET | LONG, ...), _ENCRYPTED_CONTENT),
+    ),
 )
 # What an EncryptedContentInfo has before the IV: the type of its content, and the cipher.
 _UP_TO_IV = {

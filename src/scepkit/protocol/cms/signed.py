@@ -112,18 +112,26 @@ _CERTIFICATES, _CRLS, _SIGNED_ATTRS = 0xA0, 0xA1, 0xA0
 _SIGNED_ATTRIBUTES = 3  # where they stand in a SignerInfo
 
 # Both in their ContentInfo: a SignedData over id-data with one SignerInfo, and one without content.
-_DATA_CONTENT = (der.SEQUENCE, DATA, (der.EXPLICIT_0, (der.OCTET_STRING, ...)))
-_ONE_SIGNER = (der.SEQUENCE, ..., (_SIGNED_ATTRS, ...), ..., (der.OCTET_STRING, ...))
+_DATA_CONTENT = (
+    *(der.SEQUENCE | LONG, DATA),
+    (der.EXPLICIT_0 | LONG, (der.OCTET_STRING | LONG, ...)),
+)
+_ONE_SIGNER = (
+    *(der.SEQUENCE | LONG, ..., (_SIGNED_ATTRS, ...), ..., (der.OCTET_STRING | LONG, ...)),
+)
 _SIGNED = Skeleton(
-    *(der.SEQUENCE, SIGNED_DATA),
-    (der.EXPLICIT_0, (der.SEQUENCE, ..., _DATA_CONTENT, ..., (der.SET, _ONE_SIGNER))),
+    *(der.SEQUENCE | LONG, SIGNED_DATA),
+    (
+        der.EXPLICIT_0 | LONG,
+        (der.SEQUENCE | LONG, ..., _DATA_CONTENT, ..., (der.SET | LONG, _ONE_SIGNER)),
+    ),
 )
 _NOTHING = der.set_of()
 # Version, no digest, no content.
 _NO_CONTENT = der.INTEGER_1 + _NOTHING + der.sequence(DATA)
 _CERTIFICATES_ONLY = Skeleton(
-    *(der.SEQUENCE, SIGNED_DATA),
-    (der.EXPLICIT_0, (der.SEQUENCE, _NO_CONTENT, ..., ..., _NOTHING)),
+    *(der.SEQUENCE | LONG, SIGNED_DATA),
+    (der.EXPLICIT_0 | LONG, (der.SEQUENCE | LONG, _NO_CONTENT, ..., ..., _NOTHING)),
 )
 _CONTENT_TYPE_IS_DATA = der.attribute(CONTENT_TYPE, DATA)
 
