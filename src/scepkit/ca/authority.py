@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from datetime import UTC
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ from scepkit.keys.pem import signature_hash
 from scepkit.protocol import public_keys, signatures
 from scepkit.protocol.algorithms import SHA256, SHA384, SHA512
 from scepkit.protocol.asn1 import der as _der
-from scepkit.protocol.asn1.skeleton import Skeleton
+from scepkit.protocol.asn1.skeleton import LONG, Skeleton
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.extensions import SUBJECT_KEY_IDENTIFIER, encoded, extension
 from scepkit.protocol.general_name import listed
@@ -40,10 +39,10 @@ if TYPE_CHECKING:
 # TBSCertificate (RFC 5280 section 4.1): version 3, the serial number, signature and issuer, the
 # validity, subject, key, and extensions.
 _TO_BE_SIGNED = Skeleton(
-    *(_der.SEQUENCE, _der.tagged(0, _der.INTEGER_2), (_der.INTEGER, ...), ...),
+    *(_der.SEQUENCE | LONG, _der.tagged(0, _der.INTEGER_2), (_der.INTEGER, ...), ...),
     *((_der.SEQUENCE, ..., ...), ..., ..., (0xA3, (_der.SEQUENCE, ...))),
 )
-_CERTIFICATE = Skeleton(_der.SEQUENCE, ..., ..., (_der.BIT_STRING, b"\0", ...))
+_CERTIFICATE = Skeleton(_der.SEQUENCE | LONG, ..., ..., (_der.BIT_STRING, b"\0", ...))
 # A subjectKeyIdentifier but for its last part, which is the key's.
 _KEY_IDENTIFIER = extension(SUBJECT_KEY_IDENTIFIER, _der.octet_string(bytes(20)))[:-20]
 _SERIALS = 1 << 159  # RFC 5280 section 4.1.2.2: at most 20 octets
@@ -154,8 +153,8 @@ class Authority:
             *(_der.time(not_before), _der.time(not_after), subject.der, spki, extensions),
         )
         der = _CERTIFICATE.write(to_be_signed, self._algorithm, self._sign(to_be_signed))
-        key_hash = hashlib.sha256(spki).digest()
         validity = not_before, not_after
+        key_hash = public_keys.identity(spki)
         return IssuedCertificate(
             der, serial, *validity, key_hash, listed(names) if names else "", granted
         )

@@ -14,7 +14,6 @@ from cryptography.x509 import ObjectIdentifier
 from scepkit.errors import Malformed
 from scepkit.protocol.asn1 import ber, der
 from scepkit.protocol.asn1.ber import Attribute
-from scepkit.protocol.asn1.skeleton import Skeleton
 from scepkit.protocol.value import value
 
 # OIDs, DER.
@@ -49,8 +48,9 @@ _NAMES = {
     SIGNING_TIME: "signingTime",
 }
 
-_NONCES = {
-    kind: Skeleton(der.SEQUENCE, kind, (der.SET, (der.OCTET_STRING, ...)))
+# The attribute of a nonce of ours, or as long, up to the nonce.
+_BEFORE_NONCE = {
+    kind: der.attribute(kind, der.octet_string(bytes(NONCE_SIZE)))[:-NONCE_SIZE]
     for kind in (SENDER_NONCE, RECIPIENT_NONCE)
 }
 
@@ -203,13 +203,19 @@ def write(attributes: Attributes) -> list[bytes]:
         (RECIPIENT_NONCE, attributes.recipient_nonce),
     ):
         if nonce is not None:
-            out.append(_NONCES[kind].write(nonce))
+            out.append(_nonce_attribute(kind, nonce))
     if attributes.fail_info_text is not None:
         text = der.element(_UTF8_STRING, attributes.fail_info_text.encode())
         out.append(der.attribute(FAIL_INFO_TEXT, text))
     if attributes.signed_at is not None:
         out.append(der.attribute(SIGNING_TIME, attributes.signed_at))
     return out
+
+
+def _nonce_attribute(kind: bytes, nonce: bytes) -> bytes:
+    if len(nonce) == NONCE_SIZE:
+        return _BEFORE_NONCE[kind] + nonce
+    return der.attribute(kind, der.octet_string(nonce))
 
 
 # There are fewer than twenty.
