@@ -78,7 +78,7 @@ def test_there_are_no_scep_attributes():
     """The message belongs to no transaction: no transactionID and no nonces."""
     body = next_ca.make([NEXT.der], key=keys.ca().key, certificate=keys.ca().certificate)
     (signer,) = signed.read_signed_data(body).signers
-    assert {one[1] for one in signer.attributes} == {signed.CONTENT_TYPE, signed.MESSAGE_DIGEST}
+    assert {one[0] for one in signer.attributes} == {signed.CONTENT_TYPE, signed.MESSAGE_DIGEST}
 
 
 @pytest.mark.rfc("S-4.7-1", "S-4.1-4", "S-4.7.1-1", "S-2.2-8")

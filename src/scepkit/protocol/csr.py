@@ -135,7 +135,7 @@ class CertificationRequest:
         Raises:
             BadRequest: they cannot be read.
         """
-        return tuple((kind, tuple(ber.split(values))) for _, kind, values, _ in self._cut())
+        return tuple((kind, tuple(ber.split(values))) for kind, values, _ in self._cut())
 
     def _cut(self) -> list[Attribute]:
         """Return its attributes, cut; raises as `attributes` does."""
@@ -154,7 +154,7 @@ class CertificationRequest:
     def _values(self, kinds: frozenset[bytes]) -> list[bytes]:
         """Return the values of all attributes of some types, DER; raises as `attributes` does."""
         found: list[bytes] = []
-        for _, kind, values, single in self._cut():
+        for kind, values, single in self._cut():
             if kind in kinds:
                 found += ber.split(values) if single is None else [values]
         return found
@@ -176,7 +176,7 @@ class CertificationRequest:
 
         Services that judge the raw PKCS#10 take nothing but one of PKCS#9's.
         """
-        kinds = [kind for _, kind, _, _ in self._cut() if kind in _EXTENSION_REQUESTS]
+        kinds = [kind for kind, _, _ in self._cut() if kind in _EXTENSION_REQUESTS]
         return tuple(map(ber.object_identifier, kinds))
 
     @once
@@ -302,7 +302,7 @@ class CertificationRequest:
 
         Where that is off, the request is refused: a certificate without the names helps nobody.
         """
-        if not any(kind == _DRAFT for _, kind, _, _ in self._cut()):
+        if not any(kind == _DRAFT for kind, _, _ in self._cut()):
             return False
         if Legacy.DRAFT_OIDS not in allowed:
             raise BadRequest(

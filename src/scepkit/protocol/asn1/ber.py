@@ -53,18 +53,16 @@ _ATTRIBUTE = Grammar(
     "row of attributes, each with a SET of values",
     *(der.SEQUENCE | WHOLE | ENTER, ANY, der.SET | CONTENT, END),
 )
-SINGLE_VALUED = (
-    *(der.SEQUENCE | WHOLE | ENTER, ANY, der.SET | CONTENT | ENTER, ANY | CONTENT, END, END),
-)
+SINGLE_VALUED = (*(der.SEQUENCE | ENTER, ANY, der.SET | CONTENT | ENTER, ANY | CONTENT, END, END),)
 """An Attribute with one value, in a grammar; it gives the fields of an `Attribute`."""
 _ELEMENT = Grammar("ASN.1 element", ANY | FIRST | CONTENT)
 _ROW = Grammar("row of ASN.1 elements", Row([ANY], row_to_der, of_ones=True))
 
 
-Attribute: TypeAlias = tuple[bytes, bytes, bytes, bytes | None]
-"""An Attribute as it came (RFC 5652 section 5.3, RFC 2986 section 4.1): all of it, DER; its type,
-DER, or what stands in its place; its values in a row, the tag and length of each DER; and where it
-has one value, the content of that. A tuple and no more: a request has seven."""
+Attribute: TypeAlias = tuple[bytes, bytes, bytes | None]
+"""An Attribute as it came (RFC 5652 section 5.3, RFC 2986 section 4.1): its type, DER, or what
+stands in its place; its values in a row, the tag and length of each DER; and where it has one
+value, the content of that. A tuple and no more: a request has seven."""
 
 
 # --- cutting --------------------------------------------------------------------------------------
@@ -76,12 +74,19 @@ def attributes(row: bytes) -> list[Attribute]:
     Raises:
         Malformed: it is no such row.
     """
-    return [_attribute(whole, kind, split(values)) for whole, kind, values in _ATTRIBUTE.rows(row)]
+    return attributes_in_der(row)[0]
 
 
-def _attribute(whole: bytes, kind: bytes, values: list[bytes]) -> Attribute:
+def attributes_in_der(row: bytes) -> tuple[list[Attribute], bytes]:
+    """Cut a row of Attributes as `attributes` does; return the row as well, in DER."""
+    cut = _ATTRIBUTE.rows(row)
+    found = [_attribute(kind, split(values)) for _, kind, values in cut]
+    return found, b"".join([whole for whole, _, _ in cut])
+
+
+def _attribute(kind: bytes, values: list[bytes]) -> Attribute:
     value = tag_and_content(values[0])[1] if len(values) == 1 else None
-    return whole, kind, b"".join(values), value
+    return kind, b"".join(values), value
 
 
 @lru_cache(maxsize=128)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import field
 from typing import Any, NamedTuple, TypeAlias
 
@@ -292,11 +291,13 @@ class Envelope:
             Its cipher, as `cipher` says; and the RSAES-OAEP that it uses for a key of ours, None
             when it uses another way, is no envelope, or is addressed to none of them.
         """
-        cipher, oaep = self.cipher(allowed), None
-        if not isinstance(self._read, Malformed):
-            with suppress(Malformed, BadAlg):
-                oaep = recipients.oaep(self._read.recipients, credentials)
-        return cipher, oaep
+        cipher = self.cipher(allowed)
+        if isinstance(self._read, Malformed):
+            return cipher, None
+        try:
+            return cipher, recipients.oaep(self._read.recipients, credentials)
+        except (Malformed, BadAlg):
+            return cipher, None
 
     def needs_password(self, credentials: Sequence[Credential]) -> bool:
         """Say whether it takes a password to open it, without opening it.

@@ -87,7 +87,7 @@ _SIGNER_INFO = (
     *(der.SEQUENCE | ENTER | LONG, Usual(der.INTEGER_1, der.INTEGER | SKIP)),
     *(*CERTIFICATE_IDENTIFIER, Usual(_SHA256, der.SEQUENCE)),
     # Attributes that are not DER stay a row until it is known how many signatures there are.
-    *(0xA0 | ENTER | OPTIONAL, Row(ber.SINGLE_VALUED, bytes), END),
+    *(0xA0 | CONTENT | ENTER | OPTIONAL, Row(ber.SINGLE_VALUED, bytes), END),
     *(Usual(der.algorithm(RSA_ENCRYPTION), der.SEQUENCE), der.OCTET_STRING | CONTENT | LONG),
     *(0xA1 | OPTIONAL | SKIP, END),
 )
@@ -159,6 +159,7 @@ class SignerInfo:
         digest_algorithm: OID of the content's digest.
         signature_algorithm: of the signature, with its parameters.
         attributes: the signed attributes in the order received.
+        row: the same as octets, the tag and length of each DER.
         signature: the signature.
         message: the whole message as received.
         position: which of its SignerInfos this is.
@@ -169,6 +170,7 @@ class SignerInfo:
     digest_algorithm: ObjectIdentifier
     signature_algorithm: AlgorithmIdentifier
     attributes: list[Attribute]
+    row: bytes
     signature: bytes
     message: bytes = field(repr=False, compare=False)
     position: int = field(compare=False)
@@ -251,13 +253,16 @@ def _other_type(kind: bytes) -> Malformed:
 
 
 def _signer_info(message: bytes, position: int, fields: tuple[Any, ...]) -> SignerInfo:
-    issuer, serial, identifier, digest_algorithm, attributes, algorithm, signature = fields
+    issuer, serial, identifier, digest_algorithm, row, attributes, algorithm, signature = fields
+    if not isinstance(attributes, list):
+        attributes, row = ber.attributes_in_der(row)
     return SignerInfo(
         issuer + serial,
         identifier,
         read_algorithm(digest_algorithm).oid,
         read_algorithm(algorithm),
-        attributes if isinstance(attributes, list) else ber.attributes(attributes),
+        attributes,
+        row,
         signature,
         message,
         position,
@@ -296,9 +301,7 @@ def verify(
     used = digest(signer.digest_algorithm, allowed)
     # (3)
     types = digests = b""
-    encoded = []
-    for whole, kind, values, _ in signer.attributes:
-        encoded.append(whole)
+    for kind, values, _ in signer.attributes:
         if kind == CONTENT_TYPE:
             types += values
         elif kind == MESSAGE_DIGEST:
@@ -309,16 +312,13 @@ def verify(
     # (4)
     if not hmac.compare_digest(digests, der.octet_string(used.of(data.content or b""))):
         raise _mismatch(MESSAGE_DIGEST, digests, "the content does not match its digest")
-    # (5) by the rule of RFC 5652 section 5.4, a DER SET OF, or as some devices do it instead
-    proper = der.element(der.SET, *sorted(encoded))
+    # (5)
     key = certificate.public_key
     scheme = signatures.read(signer.signature_algorithm, key, allowed, signer_digest=used)
-    signature = signer.signature
-    if not scheme.verify(key, signature, proper) and not any(
-        scheme.verify(key, signature, one) for one in _as_sent(signer, proper)
-    ):
-        raise BadMessageCheck("the signature does not verify")
-    return used
+    for one in _signed(signer):
+        if scheme.verify(key, signer.signature, one):
+            return used
+    raise BadMessageCheck("the signature does not verify")
 
 
 def _mismatch(kind: bytes, values: bytes, reason: str) -> BadMessageCheck:
@@ -330,17 +330,20 @@ def _mismatch(kind: bytes, values: bytes, reason: str) -> BadMessageCheck:
     return BadMessageCheck(f"{count} values of the signed attribute {oid}")
 
 
-def _as_sent(signer: SignerInfo, proper: bytes) -> Iterator[bytes]:
-    """Yield what else the signature of some devices is over: the attributes as they sent them.
+def _signed(signer: SignerInfo) -> Iterator[bytes]:
+    """Yield what a signature may be over: the attributes as a SET, in whatever form.
 
-    That is, in their order, or in the very octets that came when these are BER (checklist P-05).
+    By the rule of RFC 5652 section 5.4 that is a DER SET OF. Nearly everybody sends them so; some
+    sign the order that they send, and some the very octets that came when these are BER (P-05).
     It is safe to try: whatever octets are tried, they are the same attributes that were read, and
     a signature over them is the signer's word for them. Only their order and the form of their
     lengths are not what DER would have; nothing is read in two ways.
     """
-    sent = der.element(der.SET, *[one[0] for one in signer.attributes])
-    if sent != proper:
-        yield sent
+    sent = der.element(der.SET, signer.row)
+    yield sent
+    proper = der.set_of(*ber.split(signer.row))
+    if proper != sent:
+        yield proper
     try:
         _, content = rewriting.cut(signer.message)
         (signed_data,) = rewriting.cut(content)

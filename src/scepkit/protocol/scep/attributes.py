@@ -77,6 +77,10 @@ class PKIStatus(IntEnum):
     PENDING = 3
 
 
+_DEFINED = {b"%d" % number: int(number) for number in (*MessageType, *PKIStatus)}
+"""Numbers by their text: those that nearly every message has."""
+
+
 @value()
 class TransactionID:
     """A transactionID as it came (RFC 8894 section 3.2.1.1): opaque, 1 to 255 octets.
@@ -157,7 +161,7 @@ def read(attributes: Iterable[Attribute]) -> Attributes:
     single: dict[bytes, tuple[int, bytes]] = {}
     several: dict[bytes, int] = {}
     signed_at = None
-    for _, kind, values, content in attributes:
+    for kind, values, content in attributes:
         if kind not in _NAMES or not values:
             continue
         if content is not None and kind not in single and kind not in several:
@@ -242,6 +246,10 @@ def _transaction_id(single: _Single, several: Mapping[bytes, int]) -> Transactio
 def _number(single: _Single, kind: bytes, defects: list[str]) -> int | None:
     if kind not in single:
         return None
+    tag, octets = single[kind]
+    number = _DEFINED.get(octets)
+    if number is not None and tag in _TEXT_TAGS:
+        return number
     text = _text(single, kind)
     if text is not None and text.isascii() and text.isdigit() and len(text) <= 3:  # noqa: PLR2004
         return int(text)
