@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -29,7 +29,7 @@ from scepkit.protocol.general_name import listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from scepkit.ca.extensions import Locations
     from scepkit.ca.issuer import Order
@@ -47,6 +47,7 @@ _CERTIFICATE = Skeleton(_der.SEQUENCE | LONG, ..., ..., (_der.BIT_STRING, b"\0",
 _KEY_IDENTIFIER = extension(SUBJECT_KEY_IDENTIFIER, _der.octet_string(bytes(20)))[:-20]
 _SERIALS = 1 << 159  # RFC 5280 section 4.1.2.2: at most 20 octets
 _DIGESTS = {one.name: one for one in (SHA256, SHA384, SHA512)}
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class Authority:
@@ -190,7 +191,15 @@ class Authority:
                     hint="give it another not_after",
                 )
             not_after = min(not_after, profile.not_after.astimezone(UTC))
-        return not_before.replace(microsecond=0), not_after.replace(microsecond=0)
+        return _whole_seconds(not_before), _whole_seconds(not_after)
+
+
+def _whole_seconds(time: datetime) -> datetime:
+    """Return a time without its fraction of a second; `datetime.replace` takes three times as long.
+
+    Every certificate has two.
+    """
+    return time - time.microsecond * _MICROSECOND
 
 
 def random_serial() -> int:

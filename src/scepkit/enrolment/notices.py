@@ -16,7 +16,7 @@ from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.scep.notice import Notice, written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
     from datetime import datetime
 
     from scepkit.ca.issuer import IssuedCertificate, Order
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _ISSUER = "issuer"
 _VALIDITY = "validity"
+_SECOND = timedelta(seconds=1)
 
 
 def notice(
@@ -44,32 +45,34 @@ def notice(
         is_own: whether the CA here issued it; of any other one, the rules are its own.
     """
     try:
-        found = [*_extensions(wanted, certificate)]
+        found = _extensions(wanted, certificate)
         if not is_own:
             return written(Notice(_ISSUER, one.attribute) for one in found)
-        found += [*_subject(wanted.subject, order), *_validity(wanted, order, certificate)]
+        found = (*found, *_subject(wanted.subject, order), *_validity(wanted, order, certificate))
     except (BadRequest, Malformed, Undecodable):
         # Another CA's certificate may be odd: then nothing is said of it.
         return ""
     return written(found) if found else ""
 
 
-def _extensions(wanted: CertificationRequest, certificate: IssuedCertificate) -> tuple[Notice, ...]:
-    if {one.der for one in wanted.extensions.all}.issubset(certificate.granted):
-        # The way of most requests: the same octets.
+def _extensions(wanted: CertificationRequest, certificate: IssuedCertificate) -> Sequence[Notice]:
+    if cut.is_nothing(wanted, certificate.granted):
         return ()
     return cut.notices(wanted, Certificate.read(certificate.der))
 
 
-def _subject(wanted: Name, order: Order) -> Iterator[Notice]:
-    """Yield the attributes of the subject whose value the profile made, or that it left out."""
+def _subject(wanted: Name, order: Order) -> Sequence[Notice]:
+    """Return the attributes of the subject whose value the profile made, or that it left out."""
     rules = order.profile.subject
     if rules is None or order.subject.der == wanted.der:
-        return
+        return ()
     had = {(one.type, one.text()) for rdn in order.subject.rdns for one in rdn}
-    for one in (one for rdn in wanted.rdns for one in rdn):
-        if (one.type, one.text()) not in had and not _is_same(one.type, rules):
-            yield Notice(_rule(one.type, rules), one.label)
+    return [
+        Notice(_rule(one.type, rules), one.label)
+        for rdn in wanted.rdns
+        for one in rdn
+        if (one.type, one.text()) not in had and not _is_same(one.type, rules)
+    ]
 
 
 def _is_same(kind: bytes, rules: SubjectRules) -> bool:
@@ -87,25 +90,30 @@ def _rule(kind: bytes, rules: SubjectRules) -> str:
 
 def _validity(
     wanted: CertificationRequest, order: Order, certificate: IssuedCertificate
-) -> Iterator[Notice]:
-    """Yield the rule by which the certificate ends before the profile's validity, or the wish."""
+) -> Sequence[Notice]:
+    """Return the rule by which the certificate ends before the profile's validity, or the wish."""
+    profile, end = order.profile, certificate.not_after
+    wish = requested(wanted) if PAIR in wanted.info else None
+    # It ends with a whole second.
+    if end > order.now + profile.validity - _SECOND:
+        is_too_long = wish is not None and wish > profile.validity
+        return (Notice("validity", _VALIDITY),) if is_too_long else ()
+    rule = _shorter(wish, order, end)
+    return (Notice(rule, _VALIDITY),) if rule else ()
+
+
+def _shorter(wish: timedelta | None, order: Order, end: datetime) -> str:
+    """Return the rule by which a certificate ends before the profile's validity; "" for a wish."""
     profile, now = order.profile, order.now.astimezone(UTC)
 
     def after(time: timedelta) -> datetime:
         return (now + time).replace(microsecond=0)
 
-    wish = requested(wanted) if PAIR in wanted.info else None
-    end = certificate.not_after
-    if end >= after(profile.validity):
-        if wish is not None and wish > profile.validity:
-            yield Notice("validity", _VALIDITY)
-        return
     if wish is not None and profile.shortens and end == after(min(wish, profile.validity)):
-        return
-    fixed = profile.not_after
+        return ""
     if order.validity is not None and end == after(order.validity):
-        yield Notice("service", _VALIDITY)
-    elif fixed is not None and end == fixed.astimezone(UTC).replace(microsecond=0):
-        yield Notice("not_after", _VALIDITY)
-    else:
-        yield Notice("ca", _VALIDITY)
+        return "service"
+    fixed = profile.not_after
+    if fixed is not None and end == fixed.astimezone(UTC).replace(microsecond=0):
+        return "not_after"
+    return "ca"

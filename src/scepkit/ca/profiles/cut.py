@@ -5,6 +5,7 @@ A request that breaks a rule is refused; what a profile has no place for is left
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 
 from scepkit.ca import identity
@@ -23,6 +24,19 @@ _KEYS = {
 }
 _ATTRIBUTES = {comparison.PURPOSES: "extKeyUsage", comparison.KEY_USAGE: "keyUsage"}
 _LOG_INS = frozenset(map(purpose_name, identity.PURPOSES))
+
+
+def is_nothing(request: CertificationRequest, granted: Collection[bytes]) -> bool:
+    """Say whether every requested extension was granted octet for octet, as for most requests.
+
+    Args:
+        request: the request.
+        granted: extensions of its certificate, DER.
+
+    Raises:
+        BadRequest: its extensions cannot be read.
+    """
+    return all(one.der in granted for one in request.extensions.all)
 
 
 def cut(request: CertificationRequest, certificate: Certificate) -> tuple[str, ...]:
