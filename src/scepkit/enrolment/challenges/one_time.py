@@ -56,6 +56,11 @@ class OneTimeChallenges:
     endpoint: str
     key: bytes = field(repr=False)
     max_pending: Mapping[Door, int] = field(default_factory=dict)
+    # With nothing but the key in it, which is hashed once: it is copied for each digest.
+    _keyed: hmac.HMAC = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_keyed", hmac.new(self.key, digestmod="sha256"))
 
     def draw(
         self,
@@ -96,7 +101,7 @@ class OneTimeChallenges:
         Args:
             seed: secret octets, never the same for two challenges.
         """
-        octets = hmac.digest(self.key, _DERIVED + seed, "sha256")[:_SECRET_SIZE]
+        octets = self._digest(_DERIVED + seed)[:_SECRET_SIZE]
         return base64.b32encode(octets).decode("ascii")
 
     def judge(self, request: CertificationRequest, now: datetime) -> Challenge:
@@ -167,7 +172,12 @@ class OneTimeChallenges:
 
     def mac(self, secret: str) -> bytes:
         """Return the keyed digest of a secret, by which its challenge is found."""
-        return hmac.digest(self.key, secret.encode("utf-8", "surrogatepass"), "sha256")
+        return self._digest(secret.encode("utf-8", "surrogatepass"))
+
+    def _digest(self, octets: bytes) -> bytes:
+        keyed = self._keyed.copy()
+        keyed.update(octets)
+        return keyed.digest()
 
 
 def _random(form: SecretForm) -> str:
