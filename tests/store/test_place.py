@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -205,3 +208,106 @@ def test_the_end_of_a_store_whose_wal_was_replaced_leaves_the_new_one_alone(url,
         assert database.execute("SELECT text FROM other").fetchall() == [("x",)]
     with Store.open(url) as again:
         assert all(again.certificate(entry.serial) for entry in entries)
+
+
+@pytest.fixture
+def settled(monkeypatch):
+    """A directory is as it was in the next moment, and not seconds later."""
+    monkeypatch.setattr("scepkit.store.connections.SETTLED_NANOSECONDS", 0)
+    return lambda: time.sleep(0.05)  # longer than a tick of the file system's clock
+
+
+def looked_at(monkeypatch, path):
+    """Return the names at which a store looks from now on."""
+    names, real = [], os.stat
+
+    def stat(file, **named):
+        names.append(str(file).removeprefix(str(path.parent)))
+        return real(file, **named)
+
+    monkeypatch.setattr("scepkit.store.connections.os.stat", stat)
+    return names
+
+
+@pytest.mark.parametrize("file", [str, wal_of, index_of], ids=["database", "WAL", "index"])
+@pytest.mark.parametrize("change", [replaced, Path.unlink], ids=["replaced", "removed"])
+def test_whatever_changes_in_a_settled_directory(store, path, issuance, settled, file, change):
+    """Each look-up asks for the directory alone, and then for the files again."""
+    first = issuance()
+    store.record(first).result()
+    settled()
+    for _ in range(2):
+        assert store.find_certificate(first.issuer, first.serial)
+    change(Path(file(path)))
+    with pytest.raises(StoreError, match="under the running server"):
+        store.find_certificate(first.issuer, first.serial)
+
+
+def test_the_directory_of_files_that_were_compared_is_all_that_is_looked_at(
+    store, path, issuance, settled, monkeypatch
+):
+    first = issuance()
+    store.record(first).result()
+    (path.parent / "one").touch()
+    settled()
+    names = looked_at(monkeypatch, path)
+    assert store.find_certificate(first.issuer, first.serial)
+    assert names == ["", "/scep.db", "/scep.db-shm", "/scep.db-wal"]
+    names.clear()
+    assert store.find_certificate(first.issuer, first.serial)
+    assert names == [""]
+    (path.parent / "another").touch()
+    assert store.find_certificate(first.issuer, first.serial)
+    assert len(names) == 1 + 4
+
+
+def test_a_directory_that_has_just_changed_vouches_for_nothing(store, path, issuance, monkeypatch):
+    """Within one tick of the file system's clock another change would not show."""
+    first = issuance()
+    store.record(first).result()
+    names = looked_at(monkeypatch, path)
+    for _ in range(2):
+        assert store.find_certificate(first.issuer, first.serial)
+    assert len(names) == 2 * 4
+
+
+def test_a_commit_compares_the_files_themselves(store, path, issuance, settled, monkeypatch):
+    store.record(issuance()).result()
+    settled()
+    store.ping()
+    names = looked_at(monkeypatch, path)
+    store.record(issuance()).result()
+    assert names == ["", "/scep.db", "/scep.db-shm", "/scep.db-wal"]
+
+
+def test_a_directory_that_is_put_in_the_place_of_another_one(tmp_path, issuance, settled):
+    home = tmp_path / "home"
+    home.mkdir()
+    first = issuance()
+    with Store.open(f"sqlite:///{home}/scep.db") as store:
+        store.record(first).result()
+        shutil.copytree(home, tmp_path / "copy")
+        settled()
+        for _ in range(2):
+            assert store.find_certificate(first.issuer, first.serial)
+        home.rename(tmp_path / "away")
+        (tmp_path / "copy").rename(home)
+        with pytest.raises(StoreError, match="replaced under the running server"):
+            store.find_certificate(first.issuer, first.serial)
+
+
+def test_a_database_that_is_a_link_is_looked_at_itself(tmp_path, issuance, settled):
+    """What it links to lies in another directory."""
+    elsewhere, link = tmp_path / "elsewhere", tmp_path / "scep.db"
+    elsewhere.mkdir()
+    Store.open(f"sqlite:///{elsewhere}/scep.db").close()
+    link.symlink_to(elsewhere / "scep.db")
+    first = issuance()
+    with Store.open(f"sqlite:///{link}") as store:
+        store.record(first).result()
+        settled()
+        for _ in range(2):
+            assert store.find_certificate(first.issuer, first.serial)
+        replaced(elsewhere / "scep.db")
+        with pytest.raises(StoreError, match="replaced under the running server"):
+            store.find_certificate(first.issuer, first.serial)

@@ -27,7 +27,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from time import monotonic, sleep
+from time import monotonic, sleep, time_ns
 from typing import TYPE_CHECKING, TypeAlias
 
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
@@ -43,11 +43,16 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 NAP_SECONDS = 0.001  # and how often to look; about the time of one commit
+# A directory that was changed so long ago shows each further change by its time: file systems count
+# it in steps of 2 seconds at most.
+SETTLED_NANOSECONDS = 3_000_000_000
 
 
 _CHECK = "scepkit_check"  # the key of a connection's info that holds what is asked before a commit
 
 _Identity: TypeAlias = tuple[int, int] | None
+# A directory by device and inode, and when it was last changed, in nanoseconds.
+_State: TypeAlias = tuple[int, int, int]
 
 
 class Moved(OSError):
@@ -74,6 +79,8 @@ class DatabaseFiles:
         self._files: dict[str, _Identity] = {}
         self._mending = Lock()
         self._is_closed = False
+        self._directory: str | None = None
+        self._unchanged: _State | None = None  # the directory's, when the files were compared
         self.opened = 0  # how often the files were opened: a connection of before is of no use
         self._path = database_file(engine.url)
         if self._path is not None:
@@ -89,6 +96,9 @@ class DatabaseFiles:
         # Where the file system cannot share memory there is no WAL.
         files = {file: _identity(file) for file in self._all_files()}
         self._files = {file: found for file, found in files.items() if found is not None}
+        # With no WAL, the database may be a link into another directory.
+        self._directory = str(Path(self._wal).parent) if len(self._files) == len(files) else None
+        self._unchanged = None
         # Shows what a WAL holds that has no name any more; SQLite has no locks on it.
         self._old = os.open(self._wal, os.O_RDONLY) if self._wal in self._files else None
 
@@ -102,18 +112,26 @@ class DatabaseFiles:
         For whoever is about to use the database, and holds no lock in it. What a WAL holds that
         was removed is written back into the database then, and a new WAL is opened.
 
+        No file is replaced or removed without a change of its directory. While that is as it was
+        when they were last compared, so are they, and nothing else has to be looked at.
+
         Raises:
             Moved: one was replaced or removed.
         """
+        state = None if self._directory is None else _state(self._directory)
+        if state is not None and state == self._unchanged:
+            return
         try:
             self.compare(self.opened)
         except Moved as moved:
             if not self._mend():
                 raise
             raise Moved(f"{self._removed()}; a new one was opened") from moved
+        if state is not None and time_ns() - state[2] > SETTLED_NANOSECONDS:
+            self._unchanged = state
 
     def compare(self, opened: int) -> None:
-        """Compare the files before a commit, and mend nothing.
+        """Compare the files before a commit, whatever their directory says, and mend nothing.
 
         Args:
             opened: what the attribute was when the connection was made.
@@ -205,6 +223,14 @@ def _is_unwritten(path: str) -> bool:
 def _keep_for_good(connection: object) -> None:
     """Let nothing close it, the end of the interpreter included; that of the process frees it."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+def _state(directory: str) -> _State | None:
+    try:
+        found = os.stat(directory)  # noqa: PTH116 - as below
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_ctime_ns
 
 
 def _identity(path: str) -> _Identity:
