@@ -7,7 +7,7 @@ own stack and not later in the writer's thread.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DIGEST_SIZE = 32  # SHA-256 and HMAC-SHA-256
+_DIGEST_SIZES = [DIGEST_SIZE] * 4
 TELLER = "teller"  # whom a signed request waits for: the service that must agree to its delivery
 ISSUER = "issuer"  # whom a request waits for that a CA outside has taken
 MAX_TRANSACTION_ID = 255  # bytes; RFC 8894 gives no limit, key-derived ones have 40 to 64
@@ -212,11 +213,11 @@ class Entry(Packed):
     def __post_init__(self) -> None:
         if not 1 <= len(self.transaction_id) <= MAX_TRANSACTION_ID:
             raise _wrong_transaction_id(self.transaction_id)
-        for digest in (self.signer_key, self.fingerprint, self.csr_digest, self.issuer):
-            if len(digest) != DIGEST_SIZE:
-                raise _wrong_digest(digest)
-        if self.now.utcoffset() is None:
-            raise without_zone()
+        digests = self.signer_key, self.fingerprint, self.csr_digest, self.issuer
+        if [*map(len, digests)] != _DIGEST_SIZES:
+            raise _wrong_digest(next(one for one in digests if len(one) != DIGEST_SIZE))
+        if self.now.tzinfo is not UTC:
+            check_times(self.now)
 
     @property
     def renewed(self) -> CertificateKey | None:
@@ -261,8 +262,8 @@ class Issuance(Entry):
             raise _wrong_serial()
         if len(self.public_key) != DIGEST_SIZE:
             raise _wrong_digest(self.public_key)
-        if self.not_before.utcoffset() is None or self.not_after.utcoffset() is None:
-            raise without_zone()
+        if self.not_before.tzinfo is not UTC or self.not_after.tzinfo is not UTC:
+            check_times(self.not_before, self.not_after)
 
 
 @value(kw_only=True)
