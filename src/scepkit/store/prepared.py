@@ -68,8 +68,8 @@ class Prepared:
         Raises:
             DBAPIError: the database failed.
         """
-        form, rows = self._rows(connection, values)
-        return [form.read(row) for row in rows]
+        form = self.form(connection, values)
+        return [form.read(row) for row in form.rows(connection, values)]
 
     def first(self, connection: Connection, values: Values) -> list[Any] | None:
         """Return the first row that it gives for these values; None where there is none.
@@ -77,16 +77,9 @@ class Prepared:
         Raises:
             DBAPIError: the database failed.
         """
-        form, rows = self._rows(connection, values)
-        return form.read(rows[0]) if rows else None
-
-    def _rows(self, connection: Connection, values: Values) -> tuple[_Form, Sequence[Any]]:
         form = self.form(connection, values)
-        bound = form.bound((values,))
-        try:
-            return form, form.execute(connection.connection.dbapi_connection, bound).fetchall()
-        except connection.dialect.loaded_dbapi.Error as error:
-            raise translated(connection, error, form.text) from error
+        rows = form.rows(connection, values)
+        return form.read(rows[0]) if rows else None
 
     def form(self, connection: Connection, values: Values) -> _Form:
         """Return its form for a database; what an INSERT names are the keys of the values."""
@@ -154,6 +147,7 @@ class _Form:
         self._constants = {
             name: bind.effective_value for name, bind in binds.items() if not bind.required
         }
+        self._takes_as_it_is = self._is_sqlite and not (self._converters or self._constants)
         columns = getattr(statement, "exported_columns", ())
         processors = [_result_processor(column.type, dialect) for column in columns]
         self._columns = [
@@ -191,6 +185,23 @@ class _Form:
         else:
             cursor = driver.execute(self.text, bound[0], prepare=True)
         return cursor
+
+    def rows(self, connection: Connection, values: Values) -> list[Any]:
+        """Run it with one lot of values; return the rows that it gives, as the driver has them.
+
+        Raises:
+            DBAPIError: the database failed.
+        """
+        driver = driver_of(connection)
+        rows: list[Any]
+        try:
+            if self._takes_as_it_is:
+                rows = driver.execute(self.text, self._take(values)).fetchall()
+            else:
+                rows = [*self.execute(driver, self.bound((values,))).fetchall()]
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise translated(connection, error, self.text) from error
+        return rows
 
     def read(self, row: Sequence[Any]) -> list[Any]:
         """Return a row with its values as the types have them."""

@@ -71,4 +71,4 @@ def challenge_of(columns: Sequence[Any]) -> Challenge:
     """Return the challenge of a row."""
     values = [*columns]
     values[_SANS], values[_DATA] = tuple(values[_SANS]), values[_DATA] or {}
-    return Challenge(*values)
+    return Challenge._make(values)
