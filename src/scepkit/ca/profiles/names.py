@@ -93,6 +93,11 @@ class NameRules:
         }
         return replace(self, rules={**self.rules, **before}) if before else self
 
+    @once
+    def _counted(self) -> list[tuple[str, NameRule]]:
+        """The kinds that say how many names there may be, with their rules."""
+        return [(k, r) for k, r in self.rules.items() if r.least or r.most is not None]
+
     @property
     def added_kinds(self) -> frozenset[str]:
         """Return the kinds of which the profile adds names."""
@@ -200,9 +205,9 @@ class NameRules:
         for name in names:
             kind = name.kind
             self._check_one(kind, name, self.rules.get(kind, _ANY))
-        if self.rules:
+        if self._counted:
             kinds = [one.kind for one in names]
-            for kind, rule in self.rules.items():
+            for kind, rule in self._counted:
                 self._check_count(kind, rule, kinds.count(kind))
 
     def _check_one(self, kind: str, name: GeneralName, rule: NameRule) -> None:
