@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from scepkit.enrolment import issuing, renewal
@@ -49,6 +49,7 @@ class Admission(Granting):
         now: returns the time as an aware datetime.
         tries: bounds wrong challenges, where one is the same for all; None: no bound.
         consultation: asks the third parties; None: there are none.
+        usual: the rule for a challenge where there is one for all.
     """
 
     challenges: ChallengeRule
@@ -56,6 +57,11 @@ class Admission(Granting):
     tries: WrongGuesses | None = None
     selection: Selection | None = None
     consultation: Consultation | None = None
+    usual: Selected = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        usual = Selected(self.challenges, waits=self.rules.approval)
+        object.__setattr__(self, "usual", usual)
 
     def decide(self, request: EnrolmentRequest) -> Outcome | Awaited:
         """Grant a request its certificate, or a place in the queue (checklist section 8).
@@ -119,7 +125,7 @@ class Admission(Granting):
             if self.rules.approval:
                 return Selected(NoChallenge(), waits=True)
         if selection is None or password is None:
-            return Selected(self.challenges, waits=self.rules.approval)
+            return self.usual
         return selection.of(password)
 
     def _judge(
@@ -236,16 +242,16 @@ class Admission(Granting):
             queued = issuing.queue(Entry(**facts), self.rules)
             return Queued(queued, challenge, queued.renews)
         certificate = request.authority.certify(order)
-        issuance = Issuance(
-            **facts,
-            certificate=certificate.der,
-            serial=certificate.serial,
-            not_before=certificate.not_before,
-            not_after=certificate.not_after,
-            public_key=certificate.key_hash,
-            names=certificate.names,
-            notice=notice(request.csr, order, certificate),
-        )
+        facts |= {
+            "certificate": certificate.der,
+            "serial": certificate.serial,
+            "not_before": certificate.not_before,
+            "not_after": certificate.not_after,
+            "public_key": certificate.key_hash,
+            "names": certificate.names,
+            "notice": notice(request.csr, order, certificate),
+        }
+        issuance = Issuance(**facts)
         return Granted(issuance, challenge, issuance.renews, request.csr, certificate.granted)
 
     def settle(self, decided: Granted | Queued, answer: Answer) -> Outcome | Awaited:

@@ -135,18 +135,19 @@ class Granting:
         # What is bound or stored has a subject of its own, which may be spelt in another way.
         is_bound = subject is not request.csr.subject
         order = Order(
-            subject=subject if is_bound else request.subject,
-            public_key=granted.public_key,
-            spki=granted.canonical_spki,
-            requested=granted.extensions,
-            profile=profile,
-            now=request.now,
-            csr=granted,
-            endpoint=self.endpoint,
-            transaction_id=request.transaction_id,
-            fingerprint=claim.fingerprint,
-            identity=identity,
-            validity=answer.validity,
+            subject if is_bound else request.subject,
+            granted.public_key,
+            granted.extensions,
+            profile,
+            request.now,
+            granted.canonical_spki,
+            None,  # the issuer draws the serial number
+            granted,
+            self.endpoint,
+            request.transaction_id,
+            claim.fingerprint,
+            identity,
+            answer.validity,
         )
         return order, self._record(claim, granted, renewed, again)
 
@@ -232,20 +233,13 @@ class Granting:
         again: SameSubject,
     ) -> dict[str, Any]:
         request, challenge, subject = claim.request, claim.challenge, granted.subject
-        renews = None if renewed is None else renewed.key
         is_only_use = challenge is None or challenge.uses == 1
-        # Of several devices each could revoke the others' certificates.
-        keeps = self.rules.revocation_passphrase and is_only_use
-        replace_at = None
-        if again is SameSubject.REPLACED:
-            replace_at = self.rules.subject.replace_at(again, request.now)
-        return {
+        record = {
             "endpoint": self.endpoint,
             "transaction_id": request.transaction_id,
             "signer_key": request.sender.certificate.key_hash,
             "fingerprint": claim.fingerprint,
             "message_type": request.kind,
-            "reply_secret": self._reply_secret(request),
             # What shortens a certificate shortens it also when the request has waited.
             "csr": granted.archived(PAIR if self.profile.shortens else b""),
             "csr_digest": hashlib.sha256(granted.der).digest(),
@@ -254,22 +248,26 @@ class Granting:
             "issuer": request.authority.key_hash,
             "challenge_id": None if challenge is None else challenge.id,
             "is_only_use": is_only_use,
-            "renews": None if renews is None else renews.serial,
-            "renews_issuer": None if renews is None else renews.issuer,
             "is_anew": claim.is_first,
-            "passphrase": self.passphrases.to_keep(request.csr, renews) if keeps else None,
-            "same_subject": again,
-            "replace_at": replace_at,
             "peer": request.peer,
             "now": request.now,
         }
-
-    def _reply_secret(self, request: EnrolmentRequest) -> bytes | None:
-        """Encrypt the password that polls will be answered with, for keys that cannot decrypt."""
-        password, signer = request.csr.challenge_password, request.sender.certificate
-        if password is None or isinstance(signer.public_key, RSA_KEY):
-            return None
-        return self.secret_box.hide(password, signer.key_hash)
+        # What few requests have.
+        key = None if renewed is None else renewed.key
+        if key is not None:
+            record |= {"renews": key.serial, "renews_issuer": key.issuer}
+        password = request.csr.challenge_password
+        signer = request.sender.certificate
+        if password is not None and not isinstance(signer.public_key, RSA_KEY):
+            # Polls will be answered with it, since the key cannot decrypt.
+            record["reply_secret"] = self.secret_box.hide(password, signer.key_hash)
+        # Of several devices each could revoke the others' certificates.
+        if self.rules.revocation_passphrase and is_only_use:
+            record["passphrase"] = self.passphrases.to_keep(request.csr, key)
+        if again is not SameSubject.ALLOWED:
+            replace_at = self.rules.subject.replace_at(again, request.now)
+            record |= {"same_subject": again, "replace_at": replace_at}
+        return record
 
 
 def _kept(renewed: RenewedCertificate, profile: Profile) -> tuple[GeneralName, ...]:
