@@ -25,7 +25,7 @@ from scepkit.protocol.general_name import ADDRESS_SIZES, GeneralName
 from scepkit.protocol.value import value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
 
     from scepkit.protocol.distinguished_name import NameAttribute
     from scepkit.protocol.name_attributes import AttributeType
@@ -184,7 +184,7 @@ def _is_bit_string(octets: bytes) -> bool:
 
 
 def allowed_names(
-    requested: Iterable[GeneralName],
+    requested: Collection[GeneralName],
     subject: Name,
     san_types: frozenset[str],
     identity: Identity = Identity.LEFT_OUT,
@@ -201,6 +201,9 @@ def allowed_names(
         BadRequest: a name of an allowed kind that is not well-formed (RFC 5280 section 4.2.1.6), or
             that nobody vouches for.
     """
+    emails = email_addresses(subject) if "email" in san_types else ()
+    if not requested and not emails:
+        return ()
     names = dict.fromkeys(
         [
             _checked(name, kind)
@@ -209,7 +212,6 @@ def allowed_names(
             and (kind not in IDENTITY_KINDS or identity.takes(name))
         ]
     )
-    emails = email_addresses(subject) if "email" in san_types else ()
     if emails:
         known = frozenset(map(str, names))
         names |= dict.fromkeys([one for one in emails if str(one) not in known])

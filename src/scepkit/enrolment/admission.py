@@ -108,7 +108,10 @@ class Admission(Granting):
             return repeated(standing)
         return self._granted(
             Claim(
-                *(request, fingerprint, challenge, renewed),
+                request,
+                fingerprint,
+                challenge,
+                renewed,
                 is_first=True,
                 waits=rule.waits,
                 referee=rule.referee,

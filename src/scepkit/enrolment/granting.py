@@ -198,10 +198,10 @@ class Granting:
             granted = binding.bound(request, challenge.subject, challenge.sans)
         if answer.subject is not None:
             granted = answer.bound(granted, by, profile, kept)
+        if not profile.makes:
+            return profile.named(granted, None)
         known = challenge if claim.is_first else None
-        return profile.named(
-            granted, lambda: values_of(granted, self.endpoint, vouchers(known, answer))
-        )
+        return profile.named(granted, values_of(granted, self.endpoint, vouchers(known, answer)))
 
     def _treat_again(
         self,

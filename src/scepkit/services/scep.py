@@ -352,14 +352,14 @@ class SCEPService:
                 verified, read.password, key_agreement=read.key_agreement
             )
             request = EnrolmentRequest(
-                kind=Kind.RENEWAL if is_renewal else Kind.FIRST,
-                transaction_id=verified.attributes.transaction_id.value,
-                csr=csr,
-                subject=subject,
-                sender=sender,
-                authority=self._issuers.addressed(opened.recipient).authority,
-                peer=peer,
-                now=now,
+                Kind.RENEWAL if is_renewal else Kind.FIRST,
+                verified.attributes.transaction_id.value,
+                csr,
+                subject,
+                sender,
+                self._issuers.addressed(opened.recipient).authority,
+                now,
+                peer,
             )
             outcome = self._admission.decide(request)
         except FailInfoError as error:

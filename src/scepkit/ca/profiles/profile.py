@@ -25,7 +25,7 @@ from scepkit.protocol.asn1 import der
 from scepkit.protocol.extensions import SUBJECT_ALTERNATIVE_NAME, encoded, extension
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
@@ -145,14 +145,19 @@ class Profile:
         _check_known("kind of subjectAltName", self.san_types, NAME_KINDS)
         _check_known("curve", self.curves, CURVES)
 
-    def named(
-        self, csr: CertificationRequest, values: Callable[[], Values] | None
-    ) -> CertificationRequest:
+    @property
+    def makes(self) -> bool:
+        """Say whether a template makes something of a name."""
+        subject, names = self.subject, self.names
+        return (subject is not None and subject.makes) or (names is not None and names.makes)
+
+    def named(self, csr: CertificationRequest, values: Values | None) -> CertificationRequest:
         """Return a request with the names that its certificate gets; the same where it has them.
 
         Args:
             csr: the request, of somebody who is entitled to a certificate.
-            values: returns what templates may name; None where they have made their names before.
+            values: what templates may name; None where there are none, or where they have made
+                their names before.
 
         Raises:
             BadRequest: its names do not follow the rules; the text names attribute and rule.
@@ -160,13 +165,9 @@ class Profile:
         rules, names = self.subject, self.names
         if rules is None and names is None:
             return csr
-        made: Values | None = None
-        if values is not None:
-            makes = (rules is not None and rules.makes) or (names is not None and names.makes)
-            made = values() if makes else {}
-        subject = csr.subject if rules is None else rules.certified(csr.subject, made)
+        subject = csr.subject if rules is None else rules.certified(csr.subject, values)
         asked = csr.extensions.subject_alternative_names
-        granted = asked if names is None else names.certified(asked, subject, made)
+        granted = asked if names is None else names.certified(asked, subject, values)
         if subject is csr.subject and granted is asked:
             return csr
         return csr.named(subject, granted)
