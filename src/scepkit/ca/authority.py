@@ -154,11 +154,9 @@ class Authority:
             *(_der.time(not_before), _der.time(not_after), subject.der, spki, extensions),
         )
         der = _CERTIFICATE.write(to_be_signed, self._algorithm, self._sign(to_be_signed))
-        validity = not_before, not_after
         key_hash = public_keys.identity(spki)
-        return IssuedCertificate(
-            der, serial, *validity, key_hash, listed(names) if names else "", granted
-        )
+        named = listed(names) if names else ""
+        return IssuedCertificate(der, serial, not_before, not_after, key_hash, named, granted)
 
     def withdraw(self, certificate: IssuedCertificate) -> None:
         """Do nothing: a certificate of ours that is neither stored nor sent exists nowhere."""

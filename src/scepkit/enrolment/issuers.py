@@ -86,7 +86,7 @@ class Issuers:
         """
         if recipient is None:
             return self.current
-        return self._by_recipient.get(recipient.certificate.der, self.current)
+        return self._by_recipient.get(recipient.certificate.der) or self.current
 
     def with_key(self, key_hash: bytes) -> Authority | None:
         """Return the CA with a key, also one that issues for those only who have asked it before.

@@ -16,7 +16,7 @@ from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.scep.notice import Notice, written
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
     from datetime import datetime
 
     from scepkit.ca.issuer import IssuedCertificate, Order
@@ -45,34 +45,28 @@ def notice(
         is_own: whether the CA here issued it; of any other one, the rules are its own.
     """
     try:
-        found = _extensions(wanted, certificate)
+        found: list[Notice] = []
+        if not cut.is_nothing(wanted, certificate.granted):
+            found += cut.notices(wanted, Certificate.read(certificate.der))
         if not is_own:
             return written(Notice(_ISSUER, one.attribute) for one in found)
-        found = (*found, *_subject(wanted.subject, order), *_validity(wanted, order, certificate))
+        rules = order.profile.subject
+        if rules is not None and order.subject.der != wanted.subject.der:
+            found += _subject(wanted.subject, order.subject, rules)
+        if rule := _validity(wanted, order, certificate.not_after):
+            found.append(Notice(rule, _VALIDITY))
     except (BadRequest, Malformed, Undecodable):
         # Another CA's certificate may be odd: then nothing is said of it.
         return ""
     return written(found) if found else ""
 
 
-def _extensions(wanted: CertificationRequest, certificate: IssuedCertificate) -> Sequence[Notice]:
-    if cut.is_nothing(wanted, certificate.granted):
-        return ()
-    return cut.notices(wanted, Certificate.read(certificate.der))
-
-
-def _subject(wanted: Name, order: Order) -> Sequence[Notice]:
-    """Return the attributes of the subject whose value the profile made, or that it left out."""
-    rules = order.profile.subject
-    if rules is None or order.subject.der == wanted.der:
-        return ()
-    had = {(one.type, one.text()) for rdn in order.subject.rdns for one in rdn}
-    return [
-        Notice(_rule(one.type, rules), one.label)
-        for rdn in wanted.rdns
-        for one in rdn
-        if (one.type, one.text()) not in had and not _is_same(one.type, rules)
-    ]
+def _subject(wanted: Name, granted: Name, rules: SubjectRules) -> Iterator[Notice]:
+    """Yield the attributes of the subject whose value the profile made, or that it left out."""
+    had = {(one.type, one.text()) for rdn in granted.rdns for one in rdn}
+    for one in (one for rdn in wanted.rdns for one in rdn):
+        if (one.type, one.text()) not in had and not _is_same(one.type, rules):
+            yield Notice(_rule(one.type, rules), one.label)
 
 
 def _is_same(kind: bytes, rules: SubjectRules) -> bool:
@@ -88,23 +82,19 @@ def _rule(kind: bytes, rules: SubjectRules) -> str:
     return f"subject.{rule.label}.{'template' if rule.fixed is None else 'fixed'}"
 
 
-def _validity(
-    wanted: CertificationRequest, order: Order, certificate: IssuedCertificate
-) -> Sequence[Notice]:
-    """Return the rule by which the certificate ends before the profile's validity, or the wish."""
-    profile, end = order.profile, certificate.not_after
+def _validity(wanted: CertificationRequest, order: Order, end: datetime) -> str:
+    """Return the rule by which a certificate ends before the profile's validity, or before a wish.
+
+    Args:
+        wanted: the PKCS#10.
+        order: for the certificate.
+        end: its end, in whole seconds.
+    """
+    profile = order.profile
     wish = requested(wanted) if PAIR in wanted.info else None
-    # It ends with a whole second.
     if end > order.now + profile.validity - _SECOND:
-        is_too_long = wish is not None and wish > profile.validity
-        return (Notice("validity", _VALIDITY),) if is_too_long else ()
-    rule = _shorter(wish, order, end)
-    return (Notice(rule, _VALIDITY),) if rule else ()
-
-
-def _shorter(wish: timedelta | None, order: Order, end: datetime) -> str:
-    """Return the rule by which a certificate ends before the profile's validity; "" for a wish."""
-    profile, now = order.profile, order.now.astimezone(UTC)
+        return "validity" if wish is not None and wish > profile.validity else ""
+    now = order.now.astimezone(UTC)
 
     def after(time: timedelta) -> datetime:
         return (now + time).replace(microsecond=0)

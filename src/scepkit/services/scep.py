@@ -300,10 +300,11 @@ class SCEPService:
             BoundReached: too many were encrypted with a wrong one, from this address.
             FailInfoError: what to answer.
         """
-        password, tries = None, self._admission.tries
-        if self._needs_password:
-            transaction_id = verified.attributes.transaction_id.value
-            password = self._admission.challenges.password(transaction_id)
+        if not self._needs_password:
+            return self._responder.open(verified)
+        tries = self._admission.tries
+        transaction_id = verified.attributes.transaction_id.value
+        password = self._admission.challenges.password(transaction_id)
         if tries is None or password is None or not self._responder.is_for_password(verified):
             return self._responder.open(verified, password)
         tries.check(peer)
