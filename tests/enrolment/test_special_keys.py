@@ -15,12 +15,14 @@ from enrolment.world import CA
 from scepkit.enrolment.challenges.static import StaticChallenge
 from scepkit.enrolment.issuers import Issuers, IssuingCA
 from scepkit.enrolment.secret_box import SecretBox
+from scepkit.enrolment.sender import RenewedCertificate
 from scepkit.protocol import csr
 from scepkit.protocol.algorithms import AES128, NO_LEGACY, SHA256, Legacy
 from scepkit.protocol.cms import password_recipient, pbkdf2
 from scepkit.protocol.scep import pkimessage
 from scepkit.protocol.scep.attributes import TransactionID
 from scepkit.protocol.scep.messages import Failure, Pending, PKCSReq, Success
+from scepkit.store import CertificateKey
 
 
 @pytest.fixture
@@ -117,6 +119,15 @@ def test_nobody_else_gets_key_agreement(world):
     world.sql("UPDATE certificates SET revoked_at = issued_at, revocation_reason = 1")
     crl = devices.get_crl(to=world.ra, signer=holder, issuer=CA.own.subject)
     assert answer(world, crl, holder).fail_info.name == "badAlg"
+
+
+@pytest.mark.parametrize(("key", "agrees"), [(keys.ec_key, True), (keys.rsa_key, False)])
+def test_an_rsa_key_does_no_key_agreement(key, agrees):
+    """Whatever its certificate says, which is not read then."""
+    holder = keys.certify("device", key(), key_usage=USAGE)
+    renewed = RenewedCertificate(holder.certificate, CertificateKey(1, b""))
+    assert renewed.asserts_key_agreement is agrees
+    assert "extensions" in renewed.certificate.__dict__ or not agrees
 
 
 @pytest.mark.rfc("L-24")

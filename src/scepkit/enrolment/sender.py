@@ -20,7 +20,7 @@ from scepkit.enrolment.issuers import Issuers, stored_certificate
 from scepkit.enrolment.rules import RenewalRules, Rules
 from scepkit.errors import BadReply, BadRequest, FailInfoError, Malformed
 from scepkit.protocol import chain
-from scepkit.protocol.algorithms import Digest
+from scepkit.protocol.algorithms import RSA_KEY, Digest
 from scepkit.protocol.certificate import Certificate, dated
 from scepkit.protocol.cms.enveloped import undecryptable
 from scepkit.protocol.csr import CertificationRequest
@@ -50,8 +50,13 @@ class RenewedCertificate:
 
     @property
     def asserts_key_agreement(self) -> bool:
-        """Say whether it is a stored certificate of ours whose keyUsage has keyAgreement."""
-        return self.key is not None and self.certificate.asserts_key_agreement
+        """Say whether it is a stored certificate of ours whose keyUsage has keyAgreement.
+
+        An RSA key cannot do it, whatever its certificate says, which is not read then.
+        """
+        if self.key is None or isinstance(self.certificate.public_key, RSA_KEY):
+            return False
+        return self.certificate.asserts_key_agreement
 
     @once
     def names(self) -> tuple[GeneralName, ...]:

@@ -98,7 +98,7 @@ class NameRules:
         """The kinds that say how many names there may be, with their rules."""
         return [(k, r) for k, r in self.rules.items() if r.least or r.most is not None]
 
-    @property
+    @once
     def added_kinds(self) -> frozenset[str]:
         """Return the kinds of which the profile adds names."""
         return frozenset(kind for kind, rule in self.rules.items() if rule.added)

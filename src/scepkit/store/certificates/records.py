@@ -7,13 +7,13 @@ it is read by going up to the first certificate and from there down to all of th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from sqlalchemy import and_, bindparam, or_, select, tuple_
 
 from scepkit.errors import Hint, UsageError
 from scepkit.protocol.certificate import show_serial
+from scepkit.protocol.value import value
 from scepkit.store.database import Database
 from scepkit.store.prepared import Prepared
 from scepkit.store.tables.certificates import certificates, passphrases
@@ -31,7 +31,7 @@ Named: TypeAlias = CertificateKey | int
 """The name of a certificate, or its serial number, which does where only one CA has issued it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class CertificateRow:
     """A stored certificate.
 
