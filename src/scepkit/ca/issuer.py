@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from scepkit.ca.identity import Identity
 from scepkit.protocol.certificate import Certificate, listed_names
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from scepkit.protocol.extensions import Extensions
 
 
-class Order(NamedTuple):
+@value()
+class Order:
     """A certificate that somebody is entitled to.
 
     Attributes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from scepkit.ca.identity import Identity
 from scepkit.ca.issuer import Order
@@ -21,6 +21,7 @@ from scepkit.enrolment.secret_box import Passphrases, SecretBox
 from scepkit.enrolment.vouching import treatment, vouchers
 from scepkit.errors import FailInfoError
 from scepkit.protocol.algorithms import RSA_KEY
+from scepkit.protocol.value import value
 from scepkit.store import SameSubject
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from scepkit.store import Challenge, Store
 
 
-class Claim(NamedTuple):
+@value()
+class Claim:
     """A request that is entitled to a certificate, as far as this server alone can say.
 
     Attributes:

@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from scepkit.ca.authority import Authority
 from scepkit.ca.issuer import Issuer
@@ -34,7 +34,8 @@ class Kind(IntEnum):
     """For a first certificate; from most clients, for the next one too (L-12)."""
 
 
-class EnrolmentRequest(NamedTuple):
+@value()
+class EnrolmentRequest:
     """A request for a certificate that could be read and whose sender is known.
 
     Attributes:

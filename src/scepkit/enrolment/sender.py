@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
 from scepkit.ca.authority import Authority
 from scepkit.enrolment.issuers import Issuers, stored_certificate
@@ -25,7 +24,7 @@ from scepkit.protocol.certificate import Certificate, dated
 from scepkit.protocol.cms.enveloped import undecryptable
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.general_name import GeneralName
-from scepkit.protocol.value import once
+from scepkit.protocol.value import once, value
 from scepkit.store import CertificateKey, Store
 
 
@@ -71,7 +70,8 @@ class RevokedSigner(BadRequest):
     """The signer's certificate is revoked: it entitles to nothing."""
 
 
-class Sender(NamedTuple):
+@value()
+class Sender:
     """The sender of a request for a certificate.
 
     Attributes:

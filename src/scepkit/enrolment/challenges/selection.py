@@ -10,9 +10,10 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from scepkit.enrolment.challenges import MAX_SERVICE_LENGTH, ChallengeRule, refused
+from scepkit.protocol.value import value
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -87,7 +88,8 @@ ANY = Pattern()
 """The shape that every challenge has."""
 
 
-class Selected(NamedTuple):
+@value()
+class Selected:
     """A rule, and what else a request needs that it entitles.
 
     Attributes:
