@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DIGEST_SIZE = 32  # SHA-256 and HMAC-SHA-256
-_DIGEST_SIZES = [DIGEST_SIZE] * 4
+_DIGEST_SIZES = (DIGEST_SIZE,) * 4
 TELLER = "teller"  # whom a signed request waits for: the service that must agree to its delivery
 ISSUER = "issuer"  # whom a request waits for that a CA outside has taken
 MAX_TRANSACTION_ID = 255  # bytes; RFC 8894 gives no limit, key-derived ones have 40 to 64
@@ -213,8 +213,9 @@ class Entry(Packed):
     def __post_init__(self) -> None:
         if not 1 <= len(self.transaction_id) <= MAX_TRANSACTION_ID:
             raise _wrong_transaction_id(self.transaction_id)
-        digests = self.signer_key, self.fingerprint, self.csr_digest, self.issuer
-        if [*map(len, digests)] != _DIGEST_SIZES:
+        sizes = len(self.signer_key), len(self.fingerprint), len(self.csr_digest), len(self.issuer)
+        if sizes != _DIGEST_SIZES:
+            digests = self.signer_key, self.fingerprint, self.csr_digest, self.issuer
             raise _wrong_digest(next(one for one in digests if len(one) != DIGEST_SIZE))
         if self.now.tzinfo is not UTC:
             check_times(self.now)
