@@ -106,7 +106,7 @@ class OCSPService:
         Raises:
             StoreError: the database cannot be read.
         """
-        now = self._now().replace(microsecond=0)
+        now = self._now()
         kept = self._find(der, now)
         if kept is not None:
             return kept
@@ -124,7 +124,7 @@ class OCSPService:
         if responder is None:
             return refusal(ErrorStatus.UNAUTHORIZED, "the certificate is of no CA of this server")
         responses = self._responses(request.certificates, known, responder)
-        answer = self._signed(request, responses, responder, now)
+        answer = self._signed(request, responses, responder, now.replace(microsecond=0))
         if question is not None:
             self._keep(question, responses[0], answer, responder)
         return answer
