@@ -9,6 +9,7 @@ import contextlib
 import functools
 import pickle
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 KINDS = ("enrolment", "renewal", "poll", "ocsp")
+# Longer than the files of a database are looked at one by one after a change of their directory.
+_SETTLED_SECONDS = 3.5
 
 # --- private keys ---------------------------------------------------------------------------------
 
@@ -154,7 +157,12 @@ class Server:
         return Way(self.store, Committer)
 
     def request(self, kind: str) -> Callable[[], Any]:
-        """Return what puts a request of that kind to the server."""
+        """Return what puts a request of that kind to the server, as one that runs for a while."""
+        asked = self._request(kind)
+        time.sleep(_SETTLED_SECONDS)
+        return asked
+
+    def _request(self, kind: str) -> Callable[[], Any]:
         if kind == "ocsp":
             question = self._question()
             return lambda: self.served.ocsp.answer(question)
