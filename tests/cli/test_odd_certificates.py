@@ -13,6 +13,8 @@ import keys
 import odd
 from der import integer, seq
 from odd import LATIN, PLAIN, SERIALS, SMITH, OddSite
+from scepkit.cli import describe
+from scepkit.client import clock
 from scepkit.client import keys as client_keys
 from scepkit.client.folder import Folder
 from scepkit.errors import Malformed
@@ -253,3 +255,19 @@ def test_openssl_can_look_at_it(start):
         check=True,
     )
     assert "Smith & Sons" in done.stdout
+
+
+def test_an_ra_that_has_ended_is_called_so(monkeypatch):
+    """`scep get ca` says what a client that refuses the CA says, and not that it is no RA's."""
+    monkeypatch.setattr(clock, "now", lambda: keys.NOW)
+    ca, key = keys.ca(), keys.rsa_key("ended-ra")
+    bits = keys.usage("key_encipherment", "digital_signature")
+    past = {"not_before": keys.NOW - 9 * keys.DAY, "not_after": keys.NOW - keys.DAY}
+    ended = keys.certify("RA", key, ca, key_usage=bits, **past).certificate
+    listed = [ended, ca.certificate]
+    assert [str(role) for role in describe.roles(listed)] == [
+        "RA whose certificate has ended",
+        "CA",
+    ]
+    good = keys.certify("RA", key, ca, key_usage=bits).certificate
+    assert [role.code for role in describe.roles([good, *listed])] == ["ra", "unrelated", "ca"]

@@ -141,7 +141,7 @@ class Role:
     """The purpose of a certificate in a GetCACert answer.
 
     Attributes:
-        code: for programs: `ca`, `intermediate`, `ra`, `unrelated` or `unknown`.
+        code: for programs: `ca`, `intermediate`, `ra`, `ended-ra`, `unrelated` or `unknown`.
         uses: of an RA: `decryption` of requests, `signature` of replies, or both.
     """
 
@@ -158,7 +158,12 @@ class Role:
         return {"role": self.code, "uses": list(self.uses)}
 
 
-_ROLES = {"ca": "CA", "intermediate": "intermediate CA", "ra": "RA"}
+_ROLES = {
+    "ca": "CA",
+    "intermediate": "intermediate CA",
+    "ra": "RA",
+    "ended-ra": "RA whose certificate has ended",
+}
 _USES = {"decryption": "decrypts requests", "signature": "signs replies"}
 
 
@@ -177,6 +182,8 @@ def _role(one: Certificate, ca: ca_certificates.TrustedCA) -> Role:
         return Role("ca")
     if one in ca.authorities:
         return Role("intermediate")
+    if one in ca.lapsed:
+        return Role("ended-ra")
     is_used = {"decryption": one == ca.recipient, "signature": one in ca.signers}
     uses = tuple(use for use, holds in is_used.items() if holds)
     return Role("ra", uses) if uses else Role("unrelated")
