@@ -51,6 +51,9 @@ class Operation(StrEnum):
 
 _OPERATIONS = {operation.value.lower(): operation for operation in Operation}
 
+# The query of a POST as RFC 8894 section 4.1 has it; nearly all are so.
+_POSTED = f"operation={Operation.PKI_OPERATION}".encode("ascii")
+
 
 @value()
 class HTTPRequest:
@@ -134,11 +137,10 @@ def pki_operation(message: bytes, *, post: bool) -> HTTPRequest:
         message: the pkiMessage.
         post: whether the CA takes POST; if so it must be used.
     """
-    query = f"operation={Operation.PKI_OPERATION.value}"
     if post:
-        return HTTPRequest("POST", query.encode("ascii"), message, PKI_MESSAGE)
+        return HTTPRequest("POST", _POSTED, message, PKI_MESSAGE)
     encoded = quote(base64.b64encode(message), safe="")
-    return HTTPRequest("GET", f"{query}&message={encoded}".encode("ascii"))
+    return HTTPRequest("GET", _POSTED + b"&message=" + encoded.encode("ascii"))
 
 
 # --- server ---------------------------------------------------------------------------------------
@@ -157,6 +159,8 @@ def read_request(request: HTTPRequest) -> SCEPRequest:
         raise HTTPRefused(414, f"the query is longer than {MAX_QUERY} octets; use POST")
     if len(request.body) > MAX_BODY:
         raise HTTPRefused(413, f"the body is longer than {MAX_BODY} octets")
+    if request.method == "POST" and request.query == _POSTED:
+        return SCEPRequest(Operation.PKI_OPERATION, request.body)
     parameters = _parameters(request.query)
     operation = _operation(request.method, parameters.get(b"operation"))
     message = parameters.get(b"message", b"")

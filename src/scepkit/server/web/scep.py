@@ -227,6 +227,8 @@ def name_by_path(path: str, at_certsrv: Callable[[], str]) -> str | None:
     Raises:
         HTTPRefused: it is no path of ours.
     """
+    if path in _FRONTS:
+        return None
     kept = _without_appended(path)
     if not kept and path != "/":
         return None
