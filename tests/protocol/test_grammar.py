@@ -250,6 +250,7 @@ def cases(draw):
 def test_an_element_is_cut_as_the_pattern_says(case):
     pattern, octets = case
     wanted = expected(octets, pattern)
+    assert Grammar("thing", *pattern).usual(octets) in (None, wanted)
     if wanted is None:
         with pytest.raises(Malformed):
             Grammar("thing", *pattern).fields(octets)
@@ -418,6 +419,13 @@ def written(pattern, size, *, is_shortest):
     return out
 
 
+def test_what_is_as_usual_is_cut_as_such():
+    octets = written(RUNS[0], 300, is_shortest=True)
+    grammar = Grammar("thing", *RUNS[0])
+    assert grammar.usual(octets) == grammar.fields(octets) == [OID, bytes(300)]
+    assert grammar.usual(written(RUNS[0], 200, is_shortest=True)) is None
+
+
 def two_octets(inside):
     return b"\x82" + len(inside).to_bytes(2, "big") + inside
 
@@ -435,6 +443,7 @@ def test_one_octet_that_is_otherwise_changes_what_it_says(pattern, size, is_shor
             changed = octets[:at] + bytes([value & 0xFF]) + octets[at + 1 :]
             for one in (changed, changed + b"\0", changed[:-1]):
                 wanted = expected(one, pattern)
+                assert grammar.usual(one) in (None, wanted)
                 if wanted is None:
                     with pytest.raises(Malformed):
                         grammar.fields(one)

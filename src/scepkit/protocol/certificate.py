@@ -105,7 +105,7 @@ class Certificate:
         Raises:
             Malformed: it is not a certificate.
         """
-        fields = _CERTIFICATE.fields(der, _one_by_one)
+        fields = _CERTIFICATE.usual(der) or _one_by_one(der)
         signed, version, serial, number, issuer, validity, subject, spki = fields[:8]
         held, extensions, more, algorithm, signature = fields[8:]
         if more:
@@ -278,7 +278,7 @@ class Certificate:
 
 
 def _one_by_one(der: bytes) -> list[Any]:
-    """Cut a certificate, and then what is signed in it: one of them is not DER, or is none."""
+    """Cut a certificate, and then what is signed in it: one of them is unusual, or is none."""
     signed, algorithm, signature = _OUTSIDE.fields(der)
     return [signed, *_INSIDE.fields(signed), algorithm, signature]
 

@@ -416,7 +416,7 @@ def _cut(der: bytes) -> list[Any]:
         CertificationRequestInfo, its subject and SubjectPublicKeyInfo, DER, and its attributes;
         then the AlgorithmIdentifier, DER, and the content of the BIT STRING.
     """
-    fields = _REQUEST.fields(der, _one_by_one)
+    fields = _REQUEST.usual(der) or _one_by_one(der)
     info, subject, spki, attributes, more, algorithm, signature = fields
     if more and ber.split(more) and not attributes:
         raise Malformed("not a PKCS#10 request: its attributes are of another type")
@@ -424,6 +424,6 @@ def _cut(der: bytes) -> list[Any]:
 
 
 def _one_by_one(der: bytes) -> list[Any]:
-    """Cut a request, and then what is signed in it: one of them is not DER, or is none."""
+    """Cut a request, and then what is signed in it: one of them is unusual, or is none."""
     info, algorithm, signature = _OUTSIDE.fields(der)
     return [info, *_INSIDE.fields(info), algorithm, signature]

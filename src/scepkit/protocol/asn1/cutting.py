@@ -94,12 +94,24 @@ def row_function(
     return _function((Row(pattern, _misfit),), "{}", what, otherwise)
 
 
+def usual_function(pattern: Pattern, what: str) -> Callable[[bytes], list[Any] | None]:
+    """Return the function that cuts one element as is usual, and returns None for any other."""
+    return _compiled((*pattern, END), "[{}]", what, "None", usual=True, otherwise=None)
+
+
 def _function(
     pattern: Pattern, result: str, what: str, otherwise: Callable[[bytes], Any]
 ) -> Callable[..., Any]:
-    def compiled(then: str, *, usual: bool, **needs: Any) -> Callable[..., Any]:
-        source = _Source(pattern, usual=usual)
-        text = f"""\
+    compiled = partial(_compiled, pattern, result, what, otherwise=otherwise)
+    word_by_word = cache(partial(compiled, "otherwise(o)", usual=False))
+    return compiled("word_by_word()(o, otherwise)", usual=True, word_by_word=word_by_word)
+
+
+def _compiled(
+    pattern: Pattern, result: str, what: str, then: str, *, usual: bool, **needs: Any
+) -> Callable[..., Any]:
+    source = _Source(pattern, usual=usual)
+    text = f"""\
 def cut(o, otherwise=otherwise, misfit=NotDER):
     a = 0; e0 = len(o)
     try:
@@ -107,12 +119,9 @@ def cut(o, otherwise=otherwise, misfit=NotDER):
         return {result.format(", ".join(source.names))}
     except (IndexError, NotDER, TooShort): pass
     return {then}"""
-        names: dict[str, Any] = {**_NAMES, **source.needs, **needs, "otherwise": otherwise}
-        exec(compile(text, f"<{what}>", "exec"), names)  # noqa: S102 - of patterns, which are ours
-        return names["cut"]  # type: ignore[no-any-return]
-
-    word_by_word = cache(partial(compiled, "otherwise(o)", usual=False))
-    return compiled("word_by_word()(o, otherwise)", usual=True, word_by_word=word_by_word)
+    names: dict[str, Any] = {**_NAMES, **source.needs, **needs}
+    exec(compile(text, f"<{what}>", "exec"), names)  # noqa: S102 - of patterns, which are ours
+    return names["cut"]  # type: ignore[no-any-return]
 
 
 def _misfit(_: bytes) -> Any:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from scepkit.errors import Malformed
-from scepkit.protocol.asn1.cutting import element_function, row_function
+from scepkit.protocol.asn1.cutting import element_function, row_function, usual_function
 from scepkit.protocol.asn1.pattern import (
     ANY,
     CONTENT,
@@ -71,17 +71,20 @@ class Grammar:
         rows: cuts a row of elements, without anything between them, into a list of the fields of
             each. What does not fit, or is more than `MAX_ELEMENTS`, is `Malformed`.
 
-    Either takes a function as well, which gets what is not DER, does not fit, or is long, in place
-    of rewriting that.
+        usual: cuts one element that is as is usual; None for any other.
+
+    Each of the first two takes a function as well, which gets what is not DER, does not fit, or is
+    long, in place of rewriting that.
     """
 
-    __slots__ = ("_pattern", "_what", "fields", "rows")
+    __slots__ = ("_pattern", "_what", "fields", "rows", "usual")
 
     def __init__(self, what: str, *pattern: Word) -> None:
         self._what = what
         self._pattern = pattern
         self.fields: _Fields = self._first_fields
         self.rows: _Rows = self._first_rows
+        self.usual: Callable[[bytes], list[Any] | None] = self._first_usual
 
     def _first_fields(self, *arguments: Any) -> list[Any]:
         self.fields = element_function(self._pattern, self._what, self._rewritten)
@@ -90,6 +93,10 @@ class Grammar:
     def _first_rows(self, *arguments: Any) -> Any:
         self.rows = row_function(self._pattern, self._what, self._rewritten_row)
         return self.rows(*arguments)
+
+    def _first_usual(self, element: bytes) -> list[Any] | None:
+        self.usual = usual_function(self._pattern, self._what)
+        return self.usual(element)
 
     def _rewritten(self, element: bytes) -> list[Any]:
         return self.fields(to_der(element), self._refuse)

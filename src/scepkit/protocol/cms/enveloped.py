@@ -325,7 +325,7 @@ class Envelope:
 
 
 def _read(message: bytes) -> _EnvelopedData:
-    fields = _IN_CONTENT_INFO.fields(message, _one_by_one)
+    fields = _IN_CONTENT_INFO.usual(message) or _one_by_one(message)
     kind, infos, cipher, parameter, iv, encrypted, pieces = fields
     if kind != ENVELOPED_DATA:
         raise _other_type(kind)
@@ -338,7 +338,7 @@ def _read(message: bytes) -> _EnvelopedData:
 
 
 def _one_by_one(message: bytes) -> list[Any]:
-    """Cut a ContentInfo, and then the EnvelopedData in it: it is not DER, or something else."""
+    """Cut a ContentInfo, and then the EnvelopedData in it: it is unusual, or none."""
     kind, enveloped = CONTENT_INFO.fields(message)
     if kind != ENVELOPED_DATA:
         raise _other_type(kind)

@@ -223,7 +223,7 @@ def read_signed_data(message: bytes) -> SignedData:
     Raises:
         Malformed: it is something else.
     """
-    fields = _IN_CONTENT_INFO.fields(message, _one_by_one)
+    fields = _IN_CONTENT_INFO.usual(message) or _one_by_one(message)
     kind, content_type, held, content, certificates, crls, signers = fields
     if kind != SIGNED_DATA:
         raise _other_type(kind)
@@ -241,7 +241,7 @@ def read_signed_data(message: bytes) -> SignedData:
 
 
 def _one_by_one(message: bytes) -> list[Any]:
-    """Cut a ContentInfo, and then the SignedData in it: it is not DER, or something else."""
+    """Cut a ContentInfo, and then the SignedData in it: it is unusual, or none."""
     kind, signed = CONTENT_INFO.fields(message)
     if kind != SIGNED_DATA:
         raise _other_type(kind)
