@@ -244,6 +244,20 @@ def test_a_reader_that_stops_reading():
     assert received.decode() == "".join(kept) + "after\n"
 
 
+def test_a_line_that_is_too_long_to_be_kept():
+    """None of it is written: whatever came next would look like a part of it."""
+    reading, writing = os.pipe()
+    lost = []
+    with os.fdopen(writing, "w") as stream, os.fdopen(reading, "rb", 0) as reader:
+        lines = LossyStream(stream, lambda: lost.append(1))
+        lines.write("before\n")
+        lines.write(f"{'x' * 2 * 1024 * 1024}\n")
+        assert (lines.is_failing, len(lost)) == (True, 1)
+        lines.write("after\n")
+        assert not lines.is_failing
+        assert reader.read(2 * 1024 * 1024) == b"before\nafter\n"
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_log_that_nobody_reads_holds_nothing_up(directory, serve, workers):
     """The pipe is full, the server answers, and what it said meanwhile is there in the end."""

@@ -67,11 +67,13 @@ class LossyStream:
         with self._lock:
             if self._kept:
                 self._drain()
+            # Before any of it is written: the next line would go on where it breaks off.
+            if self._size + len(line) > _MAX_KEPT:
+                self._lose()
+                return len(text)
             self.is_failing = False
             rest = line if self._kept else self._put(line)
-            if rest and self._size + len(rest) > _MAX_KEPT:
-                self._lose()
-            elif rest:
+            if rest:
                 self._kept.append(rest)
                 self._size += len(rest)
         return len(text)
