@@ -261,6 +261,16 @@ def test_attributes_with_several_values_or_none_are_read():
     assert [values for _, values in found.attributes][:2] == [(NULL, octets(b"x")), ()]
 
 
+def test_algorithms_are_read_before_attributes():
+    """Of two faults in a SignerInfo the one in its algorithms is told, in whatever form it is."""
+    info = seq(
+        *(integer(1), forge.rid(keys.device()), seq(NULL)),
+        *(tlv(0xA0, NULL), forge.algorithm(forge.RSA_ENCRYPTION), octets(b"")),
+    )
+    with pytest.raises(Malformed, match="AlgorithmIdentifier"):
+        signed.read_signed_data(forge.signed_data(b"", [info]))
+
+
 def test_attributes_that_are_not_der_are_rewritten_once(monkeypatch):
     several = forge.attribute("1.2.3", long_length(octets(b"x")))
     whole = request(tlv(0xA0, several, forge.challenge("secret")))

@@ -254,13 +254,15 @@ def _other_type(kind: bytes) -> Malformed:
 
 def _signer_info(message: bytes, position: int, fields: tuple[Any, ...]) -> SignerInfo:
     issuer, serial, identifier, digest_algorithm, row, attributes, algorithm, signature = fields
+    digest_oid = read_algorithm(digest_algorithm).oid
+    signature_algorithm = read_algorithm(algorithm)
     if not isinstance(attributes, list):
         attributes, row = ber.attributes_in_der(row)
     return SignerInfo(
         issuer + serial,
         identifier,
-        read_algorithm(digest_algorithm).oid,
-        read_algorithm(algorithm),
+        digest_oid,
+        signature_algorithm,
         attributes,
         row,
         signature,
