@@ -12,7 +12,7 @@ import base64
 import hashlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -67,7 +67,8 @@ _VALIDITY = Grammar("validity", _der.SEQUENCE | ENTER, *[ANY | WHOLE | CONTENT] 
 _PEM_WIDTH = 64
 
 
-class _Rest(NamedTuple):
+@value()
+class _Rest:
     """The parts of a certificate that are looked at now and then: contents, but the last two."""
 
     version: bytes
@@ -261,20 +262,20 @@ class Certificate:
             spki: the key's SubjectPublicKeyInfo, DER.
             allowed: the legacy algorithms that are allowed.
         """
-        _, _, _, _, signed, algorithm, signature = self._rest
+        rest = self._rest
         try:
             key = public_keys.load_any(spki)
-            scheme = signatures.read(read_algorithm(algorithm), key, allowed)
+            scheme = signatures.read(read_algorithm(rest.algorithm), key, allowed)
         except (FailInfoError, Malformed):
             return False
-        if scheme.verify(key, signature, signed):
+        if scheme.verify(key, rest.signature, rest.signed):
             return True
         # What is signed is DER, whatever BER it was sent in.
         try:
-            der = rewriting.to_der(signed)
+            der = rewriting.to_der(rest.signed)
         except Malformed:
             return False
-        return der != signed and scheme.verify(key, signature, der)
+        return der != rest.signed and scheme.verify(key, rest.signature, der)
 
 
 def _one_by_one(der: bytes) -> list[Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import field, replace
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from cryptography.x509 import ObjectIdentifier
 
@@ -376,7 +376,8 @@ def read_archived(der: bytes) -> CertificationRequest:
     return CertificationRequest(der, info, Name(subject), spki, key, None, attributes)
 
 
-class _Claim(NamedTuple):
+@value()
+class _Claim:
     """A PKCS#10 that could be read as far as its signature, which is not verified."""
 
     request: CertificationRequest

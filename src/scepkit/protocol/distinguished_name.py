@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 from operator import attrgetter
-from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.x509 import ObjectIdentifier
@@ -35,7 +34,8 @@ _NAME = Grammar("Name", _der.SEQUENCE | ENTER, Row(_SINGLE, bytes), END)
 _SHOWN = 32
 
 
-class NameAttribute(NamedTuple):
+@value()
+class NameAttribute:
     """An AttributeTypeAndValue as it came.
 
     Attributes:

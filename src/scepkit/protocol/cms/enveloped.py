@@ -18,7 +18,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import field
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ObjectIdentifier
@@ -159,7 +159,8 @@ def undecryptable(reason: str) -> Undecryptable:
     return Undecryptable(f"{_UNDECRYPTABLE}: {reason}", text=_UNDECRYPTABLE)
 
 
-class _EnvelopedData(NamedTuple):
+@value()
+class _EnvelopedData:
     """The parts of an EnvelopedData that opening it takes.
 
     Attributes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.x509 import ObjectIdentifier
@@ -44,6 +44,7 @@ from scepkit.protocol.asn1.grammar import (
 )
 from scepkit.protocol.asn1.skeleton import Skeleton
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.value import value
 
 # OIDs, DER.
 DATA = der.oid(ObjectIdentifier("1.2.840.113549.1.7.1"))
@@ -196,7 +197,8 @@ def _in_der(row: bytes) -> list[bytes]:
         return []
 
 
-class SignedData(NamedTuple):
+@value()
+class SignedData:
     """A SignedData as it came (RFC 5652 section 5.1).
 
     Attributes:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 from enum import IntEnum
 from functools import lru_cache
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from cryptography.x509 import ObjectIdentifier
 
@@ -114,7 +114,8 @@ class TransactionID:
         return text.encode("unicode_escape").decode("ascii")
 
 
-class Attributes(NamedTuple):
+@value()
+class Attributes:
     """The SCEP attributes of one message, as the peer gave them.
 
     Attributes:

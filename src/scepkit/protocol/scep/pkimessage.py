@@ -17,7 +17,6 @@ the one before it returns, so no step can be left out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from scepkit.errors import (
     BadAlg,
@@ -50,6 +49,7 @@ from scepkit.protocol.scep.messages import (
     Success,
 )
 from scepkit.protocol.scep.sealing import seal_reply, seal_request
+from scepkit.protocol.value import value
 
 __all__ = [
     "OpenedRequest",
@@ -74,7 +74,8 @@ _DEFINED = {int(one): one for one in FailInfo}
 _TYPES = {int(one): one for one in MessageType}
 
 
-class PKIMessage(NamedTuple):
+@value()
+class PKIMessage:
     """A pkiMessage of which nothing is believed yet (steps 1 and 2).
 
     Attributes:
@@ -90,7 +91,8 @@ class PKIMessage(NamedTuple):
     envelope: Envelope
 
 
-class VerifiedMessage(NamedTuple):
+@value()
+class VerifiedMessage:
     """A pkiMessage whose signature and attributes hold (steps 3 to 5).
 
     Attributes:
@@ -113,7 +115,8 @@ class VerifiedMessage(NamedTuple):
         return self.envelope.message
 
 
-class OpenedRequest(NamedTuple):
+@value()
+class OpenedRequest:
     """A request out of its envelope (steps 6 and 7).
 
     Attributes:

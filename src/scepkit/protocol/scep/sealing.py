@@ -155,12 +155,13 @@ def _answering(
         fail_info = FailInfo.badRequest if reply.fail_info is None else reply.fail_info
         text = reply.text or None
     return Attributes(
-        transaction_id=to.transaction_id,
-        message_type=MessageType.CERT_REP,
-        sender_nonce=sender_nonce,
-        recipient_nonce=to.sender_nonce,
-        pki_status=reply.pki_status,
-        fail_info=fail_info,
-        fail_info_text=text,
-        signed_at=None if signing_time is None else der.time(signing_time),
+        to.transaction_id,
+        MessageType.CERT_REP,
+        sender_nonce,
+        to.sender_nonce,
+        reply.pki_status,
+        fail_info,
+        text,
+        None,  # an HRESULT is NDES's
+        None if signing_time is None else der.time(signing_time),
     )
