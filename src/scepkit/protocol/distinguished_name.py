@@ -11,6 +11,7 @@ octet in one; see `asn1.strings` for what is read all the same.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import field
 from operator import attrgetter
 
 from cryptography import x509
@@ -30,6 +31,7 @@ _LABELS = {_der.oid(oid): kind.label for oid, kind in name_attributes.BY_OID.ite
 # A part of a Name with a single attribute, as nearly all have; another Name stays a row.
 _SINGLE = (_der.SET | ENTER, *_TYPE_AND_VALUE, END)
 _NAME = Grammar("Name", _der.SEQUENCE | ENTER, Row(_SINGLE, bytes), END)
+_USUAL_STRINGS = frozenset((strings.UTF8_STRING, strings.PRINTABLE_STRING, strings.IA5_STRING))
 # How much of a name that cannot be read is shown.
 _SHOWN = 32
 
@@ -44,6 +46,7 @@ class NameAttribute:
         value: its value, DER.
         octets: the content of its value.
         string: its value as text; None if it is none.
+        is_plain: whether its octets are known to be a text in `strings.PLAIN`.
     """
 
     der: bytes
@@ -51,6 +54,7 @@ class NameAttribute:
     value: bytes
     octets: bytes
     string: str | None
+    is_plain: bool = field(default=False, compare=False)
 
     @property
     def oid(self) -> ObjectIdentifier | None:
@@ -97,6 +101,8 @@ class NameAttribute:
     @property
     def comparable(self) -> bytes:
         """Return it as it compares: the type, then the text; a value that is no text as it came."""
+        if self.is_plain:
+            return self.type + b"=" + self.octets.lower()
         if self.string is None:
             return self.type + b"#" + self.value
         return self.type + b"=" + strings.fold(self.string).encode("utf-8", "surrogatepass")
@@ -106,7 +112,7 @@ class NameAttribute:
         if self.string is None:
             return f"{self.label}=#{self.value.hex()}"
         known = _LABELS.get(self.type)
-        return f"{known or self.label}={escape(self.string)}"
+        return f"{known or self.label}={self.string if self.is_plain else escape(self.string)}"
 
 
 _COMPARABLE = attrgetter("comparable")
@@ -182,11 +188,11 @@ class Name:
         except Malformed:
             return hashlib.sha256(b"octets" + self.der).digest()
         # With all lengths, so that no text in a name can pass for two.
-        counted = [b"parts"]
-        for part in parts:
-            counted.append(b"%d." % len(part))
-            counted += [b"%d:%b" % (len(one), one) for one in part]
-        return hashlib.sha256(b"".join(counted)).digest()
+        counted = [
+            b"1.%d:%b" % (len(part[0]), part[0]) if len(part) == 1 else _counted(part)
+            for part in parts
+        ]
+        return hashlib.sha256(b"parts" + b"".join(counted)).digest()
 
     def reads_like(self, other: Name) -> bool:
         """Say whether two names are spelled alike: the same texts in the same order."""
@@ -214,7 +220,12 @@ class Name:
     @once
     def _comparable(self) -> list[list[bytes]]:
         """The parts as they compare, whatever order they stand in."""
-        return sorted([sorted(map(_COMPARABLE, rdn)) for rdn in self.rdns])
+        return sorted(
+            [
+                [rdn[0].comparable] if len(rdn) == 1 else sorted(map(_COMPARABLE, rdn))
+                for rdn in self.rdns
+            ]
+        )
 
     @property
     def _spelling(self) -> list[list[tuple[bytes, str | bytes]]]:
@@ -230,16 +241,27 @@ class Name:
     @once
     def _text(self) -> str:
         try:
-            return ",".join(["+".join(map(str, rdn)) for rdn in reversed(self.rdns)])
+            parts = [
+                str(rdn[0]) if len(rdn) == 1 else "+".join(map(str, rdn))
+                for rdn in reversed(self.rdns)
+            ]
         except Malformed:
             return f"#{self.der[:_SHOWN].hex()}"
+        return ",".join(parts)
 
 
 EMPTY = Name(_der.sequence())
 
 
 def _attribute(der: bytes, kind: bytes, value: bytes, octets: bytes) -> NameAttribute:
-    return NameAttribute(der, kind, value, octets, strings.text(value[0], octets))
+    tag = value[0]
+    if tag in _USUAL_STRINGS and strings.PLAIN.fullmatch(octets):
+        return NameAttribute(der, kind, value, octets, octets.decode("ascii"), True)
+    return NameAttribute(der, kind, value, octets, strings.text(tag, octets))
+
+
+def _counted(part: list[bytes]) -> bytes:
+    return b"%d." % len(part) + b"".join([b"%d:%b" % (len(one), one) for one in part])
 
 
 def _written(attribute: rfc4514.Attribute) -> bytes:

@@ -7,6 +7,8 @@ None of that makes a text unreadable, so it is read here; what may be issued is 
 
 from __future__ import annotations
 
+import re
+
 UTF8_STRING = 0x0C
 PRINTABLE_STRING = 0x13
 TELETEX_STRING = 0x14
@@ -31,6 +33,14 @@ NAMES = {
     BMP_STRING: "BMPString",
 }
 """The types that are read as text, by tag."""
+
+_PLAIN = r"[A-Za-z0-9'()./:=?-]+"
+PLAIN = re.compile(rf"{_PLAIN}(?: {_PLAIN})*".encode())
+"""Octets that most texts are of: words with one blank between them, of the characters of a
+PrintableString but for comma and plus.
+
+They fit into every type of string, nothing is escaped, and nothing but their capitals folds.
+"""
 
 _WIDE = {UTF8_STRING: "utf-8", UNIVERSAL_STRING: "utf-32-be", BMP_STRING: "utf-16-be"}
 
