@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from unittest import mock
 
+import pytest
 from cryptography.x509 import ObjectIdentifier
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from scepkit.ca import subject_rules
+from scepkit.ca.subject_rules import certified_subject
+from scepkit.errors import BadRequest
 from scepkit.protocol.asn1 import der, strings
 from scepkit.protocol.distinguished_name import Name
 
@@ -37,6 +42,20 @@ def name(rdns):
     return Name(der.sequence(*(der.element(der.SET, *rdn) for rdn in rdns)))
 
 
+def longer(element):
+    """Return a short element with its length in two octets."""
+    return element[:1] + b"\x81" + element[1:]
+
+
+def certified(subject):
+    """Return all of what a subject becomes, or of why it is refused."""
+    try:
+        name = certified_subject(subject)
+    except BadRequest as error:
+        return error.message, error.text, error.rule, error.attribute, error.length
+    return name.der, name.emails, str(name), name.digest
+
+
 def of_one(tag, octets):
     """Return the attribute of a name that has no other."""
     kind = der.sequence(_TYPES[0], der.element(tag, octets))
@@ -59,6 +78,42 @@ def test_a_name_is_written_and_compared_as_if_nothing_were_plain(rdns):
         for rdn in one.rdns
         for attribute in rdn
     )
+
+
+def plain(text, kind=_TYPES[0], tag=0x0C):
+    return der.sequence(kind, der.element(tag, text))
+
+
+@given(_RDNS)
+@example([])
+@example([[plain(b"dev1")], [plain(b"DE", _TYPES[1], 0x13)]])
+@example([[plain(b"DE", _TYPES[1], 0x0C)]])
+@example([[plain(b"Germany", _TYPES[1], 0x13)]])
+@example([[plain(b"a" * 65)]])
+@example([[plain(b"a@b.example", der.oid(ObjectIdentifier("1.2.840.113549.1.9.1")), 0x16)]])
+@example([[plain(b"a\0b")]])
+@example([[plain(b"a_b", tag=0x13)]])
+@example([[plain(b"b"), plain(b"a", _TYPES[1])]])
+@example([[plain(b"a"), plain(b"b")]])
+def test_a_subject_is_certified_as_attribute_by_attribute(rdns):
+    with mock.patch.object(subject_rules, "_stands", return_value=False):
+        one_by_one = certified(name(rdns))
+    assert certified(name(rdns)) == one_by_one
+
+
+@pytest.mark.parametrize("size", [1, 44, 45, 46, 47, 60, 64])
+def test_a_subject_is_certified_in_der(size):
+    rdns = [[plain(b"a" * size)], [plain(b"b" * 60)]]
+    right = name(rdns).der
+    assert certified_subject(Name(right)).der == right
+    parts = [der.element(der.SET, *rdn) for rdn in rdns]
+    inside = [der.element(der.SET, b"\x30\x81" + one[1:]) for (one,) in rdns]
+    others = [b"\x30\x80" + b"".join(parts) + b"\0\0", der.sequence(*map(longer, parts))]
+    others += [der.sequence(*inside)]
+    others += [longer(right)] if len(right) < 130 else []
+    for other in others:
+        assert other != right
+        assert certified_subject(Name(other)).der == right
 
 
 @given(_RDNS.filter(len))

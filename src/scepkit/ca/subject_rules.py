@@ -95,6 +95,8 @@ def certified_subject(subject: Name) -> CertifiedName:
     if isinstance(subject, CertifiedName):
         return subject
     try:
+        if _stands(subject):
+            return CertifiedName(subject.der)
         rdns = subject.rdns
         written = [
             _certified(*rdn) if len(rdn) == 1 else b"".join(sorted(map(_certified, rdn)))
@@ -107,6 +109,25 @@ def certified_subject(subject: Name) -> CertifiedName:
             _check_part(rdn)
     name = der.sequence(*[der.element(der.SET, rdn) for rdn in written])
     return CertifiedName(name, email_addresses(subject))
+
+
+def _stands(subject: Name) -> bool:
+    """Say whether a subject is known to stand in a certificate as it came, as nearly all do.
+
+    Such a one is in DER, has fewer than 128 octets of content, and in each part one attribute, of
+    plain words and of the right type. It has no e-mail address: no plain word has an `@`.
+    """
+    size = 0
+    for rdn in subject.rdns:
+        if len(rdn) != 1 or not rdn[0].is_plain:
+            return False
+        (one,) = rdn
+        kind, text = name_attributes.of_type(one.type), one.string or ""
+        if kind is None or kind.fault(text) or not kind.takes(one.value[0]):
+            return False
+        size += 2 + len(one.der)
+    # With any length in more than one octet it would be longer.
+    return len(subject.der) == 2 + size
 
 
 def _check_part(rdn: tuple[NameAttribute, ...]) -> None:
@@ -152,7 +173,7 @@ def _certified(attribute: NameAttribute) -> bytes:
         raise malformed(f"{_label(kind)} {fault}", kind.label, len(text))
     if not (text.isascii() and text.isprintable()):
         _refuse_characters(_label(kind), text, kind.label)
-    if (tag == kind.string or tag in kind.also) and strings.fits(text, tag):
+    if kind.takes(tag) and strings.fits(text, tag):
         return attribute.der
     if not strings.fits(text, kind.string):
         name = strings.NAMES[kind.string]

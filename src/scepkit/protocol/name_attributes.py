@@ -43,6 +43,10 @@ class AttributeType:
     exact: bool = False
     is_text: bool = True
 
+    def takes(self, tag: int) -> bool:
+        """Say whether a type of string is right for it, given its tag."""
+        return tag == self.string or tag in self.also
+
     def fault(self, text: str) -> str:
         """Return the fault of the length of a value; "" if there is none.
 
