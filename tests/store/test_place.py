@@ -243,6 +243,25 @@ def test_whatever_changes_in_a_settled_directory(store, path, issuance, settled,
         store.find_certificate(first.issuer, first.serial)
 
 
+def test_a_database_that_was_moved_and_is_a_link_is_looked_at_where_it_is(
+    store, path, issuance, settled, tmp_path
+):
+    """It is the same file, in a directory of which nothing is known."""
+    first = issuance()
+    store.record(first).result()
+    assert store.find_certificate(first.issuer, first.serial)
+    moved = tmp_path / "elsewhere" / path.name
+    moved.parent.mkdir()
+    path.rename(moved)
+    path.symlink_to(moved)
+    settled()
+    for _ in range(2):
+        assert store.find_certificate(first.issuer, first.serial)
+    replaced(moved)
+    with pytest.raises(StoreError, match=r"scep\.db was replaced under the running server"):
+        store.find_certificate(first.issuer, first.serial)
+
+
 def test_the_directory_of_files_that_were_compared_is_all_that_is_looked_at(
     store, path, issuance, settled, monkeypatch
 ):

@@ -113,7 +113,8 @@ class DatabaseFiles:
         was removed is written back into the database then, and a new WAL is opened.
 
         No file is replaced or removed without a change of its directory. While that is as it was
-        when they were last compared, so are they, and nothing else has to be looked at.
+        when they were last compared, so are they, and nothing else has to be looked at. What was
+        moved away and is a link now has another directory.
 
         Raises:
             Moved: one was replaced or removed.
@@ -127,7 +128,8 @@ class DatabaseFiles:
             if not self._mend():
                 raise
             raise Moved(f"{self._removed()}; a new one was opened") from moved
-        if state is not None and time_ns() - state[2] > SETTLED_NANOSECONDS:
+        is_settled = state is not None and time_ns() - state[2] > SETTLED_NANOSECONDS
+        if is_settled and not any(map(os.path.islink, self._files)):
             self._unchanged = state
 
     def compare(self, opened: int) -> None:
