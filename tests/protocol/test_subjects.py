@@ -7,11 +7,13 @@ from cryptography.x509 import ObjectIdentifier
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scepkit.ca.subject_rules import certified_subject
+from der import oid, seq, set_, tlv
+from scepkit.ca.subject_rules import allowed_names, certified_subject
 from scepkit.errors import BadRequest, UsageError
 from scepkit.protocol import name_attributes
 from scepkit.protocol.asn1 import strings
 from scepkit.protocol.distinguished_name import Name, escape
+from scepkit.protocol.general_name import GeneralName
 from scepkit.protocol.rfc4514 import parse_subject
 
 KINDS = [kind for kind in name_attributes.BY_OID.values() if kind.is_text]
@@ -214,3 +216,11 @@ def test_any_text_is_read_as_a_subject_or_refused(text):
     except UsageError:
         return
     assert Name.parse(str(name)).reads_like(name)
+
+
+def test_a_name_that_is_not_well_formed_is_told_before_the_subject():
+    """Whoever asks for a certificate is told of it as before, whatever else is wrong."""
+    subject = Name(seq(set_(seq(oid("1.2.840.113549.1.9.1"), tlv(0x0C, b"\xff")))))
+    names = [GeneralName(tlv(0x81, b"no address"))]
+    with pytest.raises(BadRequest, match="rfc822Name"):
+        allowed_names(names, subject, frozenset({"email"}))

@@ -222,17 +222,18 @@ def allowed_names(
         BadRequest: a name of an allowed kind that is not well-formed (RFC 5280 section 4.2.1.6), or
             that nobody vouches for.
     """
+    names: dict[GeneralName, None] = {}
+    if requested:
+        names = dict.fromkeys(
+            [
+                _checked(name, kind)
+                for name in requested
+                if (kind := name.kind) in san_types
+                and (kind not in IDENTITY_KINDS or identity.takes(name))
+            ]
+        )
+    # After these: what is wrong with a name is told first.
     emails = email_addresses(subject) if "email" in san_types else ()
-    if not requested and not emails:
-        return ()
-    names = dict.fromkeys(
-        [
-            _checked(name, kind)
-            for name in requested
-            if (kind := name.kind) in san_types
-            and (kind not in IDENTITY_KINDS or identity.takes(name))
-        ]
-    )
     if emails:
         known = frozenset(map(str, names))
         names |= dict.fromkeys([one for one in emails if str(one) not in known])
