@@ -114,7 +114,8 @@ class DatabaseFiles:
 
         No file is replaced or removed without a change of its directory. While that is as it was
         when they were last compared, so are they, and nothing else has to be looked at. What was
-        moved away and is a link now has another directory.
+        moved away and is a link now has another directory. What is mounted over one of them alone
+        shows at the next commit.
 
         Raises:
             Moved: one was replaced or removed.

@@ -25,7 +25,7 @@ from scepkit.errors import SettingsError
 from scepkit.protocol.certificate import Certificate, show_serial
 
 _KEPT = 4096  # octets of its output
-_PIPE = 64 * 1024  # octets that a pipe holds
+_PIPE = 1024 * 1024  # octets that a pipe holds at most
 _TICK = 0.1  # seconds between two looks whether it has ended
 _GRACE = 2.0  # seconds from SIGTERM to SIGKILL
 
