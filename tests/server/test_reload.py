@@ -55,7 +55,15 @@ class Running:
         self.file.write_text(base.format(metrics=self.metrics) + text)
 
     def reload(self, *arguments):
-        return scep("admin", "reload", "--dir", self.server.directory, *arguments)
+        """Reload, again while no worker process is there yet: on a busy machine they come late."""
+        done = []
+
+        def has_answered():
+            done[:] = [scep("admin", "reload", "--dir", self.server.directory, *arguments)]
+            return "no worker process has started yet" not in done[0].stdout + done[0].stderr
+
+        wait_until(has_answered)
+        return done[0]
 
     def take_over(self, text=""):
         self.write(text)
