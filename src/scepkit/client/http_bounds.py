@@ -178,7 +178,7 @@ def _counted(data: bytes) -> bytes:
 
 
 class _Lines(io.BufferedReader):
-    """What a connection brings, and the last line of it that was read."""
+    """The octets of a connection, and the last line of them that was read."""
 
     last = b""
 

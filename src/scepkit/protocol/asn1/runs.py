@@ -38,7 +38,7 @@ Words: TypeAlias = "list[tuple[int | Usual, bool]]"
 
 
 class Run:
-    """What cuts a run.
+    """A run, and the source that cuts it.
 
     Octets are counted from a, where the run begins, until a is moved on; r is how many there are
     from there to the end of the element that the run is in.

@@ -76,7 +76,7 @@ class OneOfSubject(Step):
 
 _Written: TypeAlias = "tuple[Any, Sequence[AuditEvent]]"  # what stands, and what was done
 Submitted: TypeAlias = "IssuanceRow | QueuedEntry | Step"
-"""What a writer is given."""
+"""An entry, as a writer is given it."""
 
 _Item: TypeAlias = "tuple[Submitted, Promise, Any]"
 _Promise = TypeVar("_Promise", bound=Promise)
