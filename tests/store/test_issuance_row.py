@@ -96,3 +96,9 @@ def test_a_time_is_written_as_python_writes_it(dialect, time):
     zone = "" if dialect == "sqlite" else "+00"
     text = time.astimezone(UTC).isoformat(" ", "microseconds")
     assert TIME_WRITERS[dialect](time) == text.removesuffix("+00:00") + zone
+
+
+@pytest.mark.parametrize("dialect", [*TIME_WRITERS])
+def test_no_secret_shows_when_it_is_printed(dialect):
+    issuance = replace(make_issuance(), reply_secret=b"hunter2", passphrase=b"hunter3")
+    assert "hunter" not in f"{issuance!r} {row_of(issuance, dialect)!r}"

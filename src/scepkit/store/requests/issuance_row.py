@@ -63,6 +63,10 @@ class IssuanceRow(NamedTuple):
     is_only_use: bool
     passphrase: bytes | None
 
+    def __repr__(self) -> str:
+        """Name it; some of its values are secret."""
+        return f"IssuanceRow(serial={self.serial!r})"
+
     @property
     def renewed(self) -> CertificateKey | None:
         """Return the name of the certificate that is replaced."""
