@@ -38,9 +38,13 @@ def at_once(calls):
 
 @pytest.fixture(params=[1, 2], ids=["one store", "two stores"])
 def stores(request, url):
-    """Two stores on one file have two writers, as two processes have."""
+    """Two stores on one file have two writers, as two processes have.
+
+    They wait longer for each other than a server does: forty threads write at once, SQLite lets
+    any of them go first, and the disk of a busy machine is slow.
+    """
     with ExitStack() as stack:
-        opened = [stack.enter_context(Store.open(url)) for _ in range(request.param)]
+        opened = [stack.enter_context(Store.open(url, patience=60)) for _ in range(request.param)]
         yield [opened[n % request.param] for n in range(20)]
 
 
