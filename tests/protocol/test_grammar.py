@@ -13,20 +13,19 @@ from hypothesis import strategies as st
 import der
 from scepkit.errors import Malformed
 from scepkit.protocol.asn1 import ber, rewriting
+from scepkit.protocol.asn1.cutting import _places_function
 from scepkit.protocol.asn1.grammar import (
     ANY,
     CONTENT,
     END,
     ENTER,
     FIRST,
-    LONG,
     OPTIONAL,
     REST,
     SKIP,
     WHOLE,
     Grammar,
     Row,
-    Usual,
 )
 
 TAGS = [0x02, 0x04, 0x06, 0x30, 0x31, 0x80, 0xA0]
@@ -64,17 +63,6 @@ def length_of(octets):
 def enters(word):
     """Say whether the parts of an element follow in the pattern."""
     return isinstance(word, int) and word != REST and bool(word & ENTER)
-
-
-def plain(pattern):
-    """Return a pattern without anything that only makes cutting quicker."""
-    for word in pattern:
-        if isinstance(word, Usual):
-            yield from plain(word.pattern)
-        elif isinstance(word, Row):
-            yield Row(tuple(plain(word.pattern)), word.otherwise, word.of_ones)
-        else:
-            yield word if word == END else word & ~LONG
 
 
 def uncut(octets):
@@ -133,7 +121,6 @@ def cut(octets, pattern, *, missing=False):
 
 def expected(element, pattern):
     """Return what a grammar has to make of an element; None if it is malformed."""
-    pattern = list(plain(pattern))
     for form in (lambda: element, lambda: rewriting.to_der(element)):
         try:
             found, left = cut(form(), pattern)
@@ -153,12 +140,8 @@ FLAGS = st.sampled_from([0, CONTENT, WHOLE, WHOLE | CONTENT, FIRST, FIRST | CONT
 
 @st.composite
 def words(draw, depth=0):
-    if depth < 3 and not draw(st.integers(0, 4)):
-        return [draw(usuals())]
     tag = draw(st.sampled_from([ANY, *TAGS]))
     optional = draw(st.sampled_from([0, 0, OPTIONAL]))
-    if tag and draw(st.booleans()):
-        tag |= LONG
     if depth == 3 or draw(st.integers(0, 2)):
         return [tag | optional | draw(FLAGS)]
     flags = draw(st.sampled_from([0, WHOLE, FIRST, CONTENT]))
@@ -168,29 +151,8 @@ def words(draw, depth=0):
 
 
 @st.composite
-def usuals(draw):
-    """The last element is there: else nobody could say where the usual ones end."""
-    pattern = [draw(st.sampled_from([ANY, *TAGS])) | draw(FLAGS)]
-    if draw(st.booleans()):
-        pattern = [0x30 | draw(FLAGS) & ~SKIP | ENTER, *pattern, END]
-    if draw(st.booleans()):
-        pattern = [draw(st.sampled_from(TAGS)) | OPTIONAL | draw(FLAGS), *pattern]
-    octets = fitting(draw, pattern)
-    assume(is_fit(octets, pattern))
-    return Usual(octets, *pattern)
-
-
-def is_fit(octets, pattern):
-    """Say whether octets, as they are, fit a pattern."""
-    try:
-        return not cut(octets, list(pattern))[1]
-    except (Misfit, IndexError):
-        return False
-
-
-@st.composite
 def rows(draw, depth):
-    pattern = draw(words(depth).filter(lambda many: isinstance(many[0], int)))
+    pattern = draw(words(depth))
     flags = pattern[0] & (WHOLE | FIRST | CONTENT | SKIP)
     of_ones = not enters(pattern[0]) and flags in (0, WHOLE, FIRST, CONTENT)
     return Row([pattern[0] & ~OPTIONAL, *pattern[1:]], uncut, of_ones and draw(st.booleans()))
@@ -206,10 +168,6 @@ def fitting(draw, pattern):
     while pattern:
         word = pattern.pop(0)
         parts = parts_of(pattern) if enters(word) else []
-        if isinstance(word, Usual):
-            usually = draw(st.integers(0, 3))
-            out += word.octets if usually else fitting(draw, word.pattern)
-            continue
         if isinstance(word, Row):
             out += b"".join(fitting(draw, word.pattern) for _ in range(draw(st.integers(0, 3))))
             continue
@@ -250,17 +208,69 @@ def cases(draw):
 def test_an_element_is_cut_as_the_pattern_says(case):
     pattern, octets = case
     wanted = expected(octets, pattern)
-    assert Grammar("thing", *pattern).usual(octets) in (None, wanted)
-    if wanted is None:
-        with pytest.raises(Malformed):
-            Grammar("thing", *pattern).fields(octets)
-    else:
-        assert Grammar("thing", *pattern).fields(octets) == wanted
+    grammar = Grammar("thing", *pattern)
+    assert grammar.strictly(octets) in (None, wanted)
+    # The second time its layout is remembered, and the third time it is known.
+    for _ in range(3):
+        if wanted is None:
+            with pytest.raises(Malformed):
+                grammar.fields(octets)
+        else:
+            assert grammar.fields(octets) == wanted
+
+
+class Watched(bytes):
+    """Octets that know which of them were looked at."""
+
+    def __new__(cls, octets):
+        self = super().__new__(cls, octets)
+        self.seen = set()
+        return self
+
+    def __getitem__(self, key):
+        if isinstance(key, int):
+            self.seen.add(key)
+        return super().__getitem__(key)
+
+
+@given(PATTERNS, st.data())
+def test_nothing_depends_on_octets_that_are_said_to_be_free(pattern, data):
+    """What a layout leaves out of its comparison is not looked at when it is learned."""
+    assume(free_and_not_looked_at(pattern, fitting(data.draw, pattern)))
+
+
+def free_and_not_looked_at(pattern, octets):
+    """Return whether it fits, and then hold what was looked at to what is free."""
+    watched = Watched(octets)
+    places = _places_function((*pattern, END), "[{}]", "thing")(watched)
+    for start, end in places[1] if places else ():
+        assert watched.seen.isdisjoint(range(start, end))
+    return places is not None
+
+
+def outcome(grammar, octets):
+    try:
+        return grammar.fields(octets)
+    except Malformed:
+        return None
+
+
+@given(PATTERNS, st.data())
+def test_whatever_came_before_changes_nothing(pattern, data):
+    """Octets that differ in one place from those whose layout a grammar knows."""
+    octets, grammar = fitting(data.draw, pattern), Grammar("thing", *pattern)
+    assume(len(octets) < 500)
+    for _ in range(3):
+        assert outcome(grammar, octets) == expected(octets, pattern)
+    for at in range(min(60, len(octets))):
+        for value in (octets[at] ^ 1, *data.draw(st.lists(st.sampled_from(TAGS), max_size=2))):
+            changed = octets[:at] + bytes([value]) + octets[at + 1 :]
+            assert outcome(grammar, changed) == expected(changed, pattern)
 
 
 @given(words(), st.lists(st.randoms(use_true_random=False), max_size=4), st.data())
 def test_a_row_is_cut_as_its_elements_are(pattern, many, data):
-    assume(isinstance(pattern[0], int) and not pattern[0] & OPTIONAL)
+    assume(not pattern[0] & OPTIONAL)
     row = [fitting(data.draw, pattern) for _ in many]
     wanted = [expected(one, pattern) for one in row]
     assume(None not in wanted)
@@ -377,64 +387,50 @@ def test_a_row_of_too_many_elements_is_not_cut():
     assert grammar.fields(der.seq(most, der.integer(5))) == [uncut(most + der.integer(5))]
 
 
-OID = bytes.fromhex("06092a864886f70d010702")
-VERSION = (0xA0 | OPTIONAL | ENTER, 0x02 | CONTENT, END)
-RUNS = [
+PATTERNS_OF_MANY = [
     # The last part each time; then others behind, which may be missing.
-    (0x30 | ENTER | LONG, Usual(OID, 0x06), 0xA0 | ENTER | LONG, 0x04 | CONTENT | LONG, END, END),
+    (0x30 | ENTER, 0x06, 0xA0 | ENTER, 0x04 | CONTENT, END, END),
     (
-        *(0x30 | ENTER | LONG, 0x31 | WHOLE | ENTER | LONG, Usual(der.integer(1), 0x02 | SKIP)),
-        *(0x04 | FIRST | CONTENT | LONG, END, 0x05 | OPTIONAL, 0x02 | OPTIONAL | LONG, END),
+        *(0x30 | ENTER, 0x31 | WHOLE | ENTER, 0x02 | SKIP),
+        *(0x04 | FIRST | CONTENT, END, 0x05 | OPTIONAL, 0x02 | OPTIONAL, END),
     ),
+    (0x30 | ENTER, 0x31 | ENTER | OPTIONAL, 0x04, END, 0x04, ANY, END),
     (
-        *(0x30 | ENTER, 0x31 | ENTER | OPTIONAL | LONG, 0x04 | LONG, END),
-        *(0x04 | LONG, Usual(OID, ANY), END),
-    ),
-    # Usual octets that follow, which belong to something else where there is less.
-    (
-        *(0x30 | ENTER, 0x30 | ENTER, 0x04 | SKIP, Usual(der.tlv(0xA0, der.integer(2)), *VERSION)),
+        *(0x30 | ENTER, 0x30 | ENTER, 0x04 | SKIP, 0xA0 | OPTIONAL | ENTER, 0x02 | CONTENT, END),
         *(END, ANY | OPTIONAL, END),
     ),
-    (0x30 | ENTER, 0x31 | ENTER, 0x31 | ENTER, 0x04, END, END, 0x04 | LONG, 0x05 | OPTIONAL, END),
+    (0x30 | ENTER, 0x31 | ENTER, 0x31 | ENTER, 0x04, END, END, 0x04, 0x05 | OPTIONAL, END),
+    # What is left begins with the tag that tells what is missing.
+    (0x30 | ENTER, 0x30 | ENTER, 0x02 | OPTIONAL, REST, END, 0x04, END),
 ]
 
 
 def written(pattern, size, *, is_shortest):
     """Return an element that fits, with so many octets in what is not entered.
 
-    Where it is not shortest, the lengths of what is usually long have two octets all the same.
+    Where it is not shortest, all lengths have two octets.
     """
     out, pattern = b"", list(pattern)
     while pattern:
         word = pattern.pop(0)
-        if isinstance(word, Usual):
-            out += word.octets
-            continue
         if enters(word):
             inside = written(parts_of(pattern), size, is_shortest=is_shortest)
         else:
             inside = {0x02: b"\x01", 0x05: b""}.get(word & 0xFF, bytes(size))
         shortest = der.tlv(word & 0xFF or 0x06, inside)
-        out += shortest if is_shortest or not word & LONG else shortest[:1] + two_octets(inside)
+        out += shortest if is_shortest else shortest[:1] + two_octets(inside)
     return out
-
-
-def test_what_is_as_usual_is_cut_as_such():
-    octets = written(RUNS[0], 300, is_shortest=True)
-    grammar = Grammar("thing", *RUNS[0])
-    assert grammar.usual(octets) == grammar.fields(octets) == [OID, bytes(300)]
-    assert grammar.usual(written(RUNS[0], 200, is_shortest=True)) is None
 
 
 def two_octets(inside):
     return b"\x82" + len(inside).to_bytes(2, "big") + inside
 
 
-@pytest.mark.parametrize("pattern", RUNS)
+@pytest.mark.parametrize("pattern", PATTERNS_OF_MANY)
 @pytest.mark.parametrize("size", [0, 100, 128, 238, 247, 251, 255, 256, 300])
 @pytest.mark.parametrize("is_shortest", [True, False])
 def test_one_octet_that_is_otherwise_changes_what_it_says(pattern, size, is_shortest):
-    """Whatever is usual in a pattern, and whichever octet is another one."""
+    """Whatever came before, and whichever octet is another one."""
     octets = written(pattern, size, is_shortest=is_shortest)
     grammar = Grammar("thing", *pattern)
     for at in range(min(36, len(octets))):
@@ -443,9 +439,20 @@ def test_one_octet_that_is_otherwise_changes_what_it_says(pattern, size, is_shor
             changed = octets[:at] + bytes([value & 0xFF]) + octets[at + 1 :]
             for one in (changed, changed + b"\0", changed[:-1]):
                 wanted = expected(one, pattern)
-                assert grammar.usual(one) in (None, wanted)
+                assert grammar.strictly(one) in (None, wanted)
                 if wanted is None:
                     with pytest.raises(Malformed):
                         grammar.fields(one)
                 else:
                     assert grammar.fields(one) == wanted
+
+
+@pytest.mark.parametrize("pattern", PATTERNS_OF_MANY)
+@pytest.mark.parametrize("size", [0, 1, 128, 256, 0x10000])
+def test_nothing_depends_on_what_is_free_in_these(pattern, size):
+    assert free_and_not_looked_at(pattern, written(pattern, size, is_shortest=True))
+
+
+def test_the_first_tag_of_what_is_left_tells_what_is_missing():
+    pattern = (0x30 | ENTER, 0x02 | OPTIONAL, REST, END)
+    assert free_and_not_looked_at(pattern, der.seq(der.octets(b"left")))

@@ -11,13 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scepkit.protocol.asn1 import der
-from scepkit.protocol.asn1.pattern import LONG
 from scepkit.protocol.asn1.skeleton import Skeleton
 
 SIZES = st.sampled_from([0, 1, 0x7D, 0x7F, 0x80, 0xFD, 0xFF, 0x100, 0xFFFF, 0x10000, 0x1000000])
 OCTETS = st.binary(max_size=4) | SIZES.map(bytes)
 TAGS = st.sampled_from([0x02, 0x03, 0x04, 0x30, 0x31, 0x80, 0xA0, 0xFE])
-TAGS |= TAGS.map(lambda tag: tag | LONG)
 ELEMENTS = st.recursive(
     st.tuples(TAGS),
     lambda inside: st.tuples(TAGS, *[OCTETS | st.just(...) | inside] * 3),
@@ -38,7 +36,7 @@ def values_of(element, data):
             octets, values = octets + inside, values + more
         else:
             octets += part
-    return der.element(tag & 0xFF, octets), values
+    return der.element(tag, octets), values
 
 
 @given(ELEMENTS, st.data())

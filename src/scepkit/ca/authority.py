@@ -22,7 +22,7 @@ from scepkit.keys.pem import signature_hash
 from scepkit.protocol import public_keys, signatures
 from scepkit.protocol.algorithms import SHA256, SHA384, SHA512
 from scepkit.protocol.asn1 import der as _der
-from scepkit.protocol.asn1.skeleton import LONG, Skeleton
+from scepkit.protocol.asn1.skeleton import Skeleton
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.extensions import SUBJECT_KEY_IDENTIFIER, encoded, extension
 from scepkit.protocol.general_name import listed
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 # TBSCertificate (RFC 5280 section 4.1): version 3, the serial number, signature and issuer, the
 # validity, subject, key, and extensions.
 _TO_BE_SIGNED = Skeleton(
-    *(_der.SEQUENCE | LONG, _der.tagged(0, _der.INTEGER_2), (_der.INTEGER, ...), ...),
+    *(_der.SEQUENCE, _der.tagged(0, _der.INTEGER_2), (_der.INTEGER, ...), ...),
     *((_der.SEQUENCE, ..., ...), ..., ..., (0xA3, (_der.SEQUENCE, ...))),
 )
-_CERTIFICATE = Skeleton(_der.SEQUENCE | LONG, ..., ..., (_der.BIT_STRING, b"\0", ...))
+_CERTIFICATE = Skeleton(_der.SEQUENCE, ..., ..., (_der.BIT_STRING, b"\0", ...))
 # A subjectKeyIdentifier but for its last part, which is the key's.
 _KEY_IDENTIFIER = extension(SUBJECT_KEY_IDENTIFIER, _der.octet_string(bytes(20)))[:-20]
 _SERIALS = 1 << 159  # RFC 5280 section 4.1.2.2: at most 20 octets

@@ -28,13 +28,11 @@ from scepkit.protocol.asn1.grammar import (
     CONTENT,
     END,
     ENTER,
-    LONG,
     OPTIONAL,
     REST,
     SKIP,
     WHOLE,
     Grammar,
-    Usual,
 )
 from scepkit.protocol.asn1.pattern import Pattern
 from scepkit.protocol.distinguished_name import Name
@@ -44,16 +42,15 @@ from scepkit.protocol.value import once, value
 
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
 # Version; serial number, signature, issuer, validity, subject, key; then what is optional.
-_RSA_SHA256 = signatures.RSA_SHA256
 _SIGNED: Pattern = (
-    Usual(_der.tagged(0, _der.INTEGER_2), _VERSION | OPTIONAL | ENTER, _der.INTEGER | CONTENT, END),
-    *(_der.INTEGER | WHOLE | CONTENT, Usual(_RSA_SHA256, _der.SEQUENCE | SKIP)),
+    *(_VERSION | OPTIONAL | ENTER, _der.INTEGER | CONTENT, END),
+    *(_der.INTEGER | WHOLE | CONTENT, _der.SEQUENCE | SKIP),
     *(*[_der.SEQUENCE] * 4, _EXTENSIONS | WHOLE | CONTENT | OPTIONAL, REST, END),
 )
 _CERTIFICATE = Grammar(
     "certificate",
-    *(_der.SEQUENCE | ENTER | LONG, _der.SEQUENCE | WHOLE | ENTER | LONG, *_SIGNED),
-    *(Usual(_RSA_SHA256, ANY), _der.BIT_STRING | CONTENT | LONG, END),
+    *(_der.SEQUENCE | ENTER, _der.SEQUENCE | WHOLE | ENTER, *_SIGNED),
+    *(ANY, _der.BIT_STRING | CONTENT, END),
 )
 # The same in two steps.
 _OUTSIDE = Grammar(
@@ -106,7 +103,7 @@ class Certificate:
         Raises:
             Malformed: it is not a certificate.
         """
-        fields = _CERTIFICATE.usual(der) or _one_by_one(der)
+        fields = _CERTIFICATE.strictly(der) or _one_by_one(der)
         signed, version, serial, number, issuer, validity, subject, spki = fields[:8]
         held, extensions, more, algorithm, signature = fields[8:]
         if more:

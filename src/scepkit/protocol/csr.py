@@ -27,14 +27,12 @@ from scepkit.protocol.asn1.grammar import (
     CONTENT,
     END,
     ENTER,
-    LONG,
     OPTIONAL,
     REST,
     SKIP,
     WHOLE,
     Grammar,
     Row,
-    Usual,
 )
 from scepkit.protocol.csr_writing import (
     CHALLENGE_PASSWORD,
@@ -70,14 +68,14 @@ _CHALLENGES = frozenset({_CHALLENGE})
 # The fields of CertificationRequest and CertificationRequestInfo; some devices leave the attributes
 # out altogether. What comes after them is not looked at.
 _INFO = (
-    *(Usual(_der.INTEGER_0, ANY | SKIP), ANY, ANY),
+    *(ANY | SKIP, ANY, ANY),
     # Attributes that cannot be cut yet stay a row: what is wrong is told when the signature holds.
     *(0xA0 | ENTER | OPTIONAL, Row(ber.SINGLE_VALUED, bytes), END, REST, END),
 )
 _REQUEST = Grammar(
     "PKCS#10 request",
-    *(_der.SEQUENCE | ENTER | LONG, _der.SEQUENCE | WHOLE | ENTER | LONG, *_INFO),
-    *(Usual(signatures.RSA_SHA256, ANY), _der.BIT_STRING | CONTENT | LONG, END),
+    *(_der.SEQUENCE | ENTER, _der.SEQUENCE | WHOLE | ENTER, *_INFO),
+    *(ANY, _der.BIT_STRING | CONTENT, END),
 )
 # The same in two steps.
 _OUTSIDE = Grammar(
@@ -417,7 +415,7 @@ def _cut(der: bytes) -> list[Any]:
         CertificationRequestInfo, its subject and SubjectPublicKeyInfo, DER, and its attributes;
         then the AlgorithmIdentifier, DER, and the content of the BIT STRING.
     """
-    fields = _REQUEST.usual(der) or _one_by_one(der)
+    fields = _REQUEST.strictly(der) or _one_by_one(der)
     info, subject, spki, attributes, more, algorithm, signature = fields
     if more and ber.split(more) and not attributes:
         raise Malformed("not a PKCS#10 request: its attributes are of another type")

@@ -15,7 +15,7 @@ from scepkit.errors import UsageError
 from scepkit.protocol import signatures
 from scepkit.protocol.algorithms import SHA256, Digest, PrivateKey
 from scepkit.protocol.asn1 import der, types
-from scepkit.protocol.asn1.skeleton import LONG, Skeleton
+from scepkit.protocol.asn1.skeleton import Skeleton
 from scepkit.protocol.asn1.strings import PRINTABLE
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.extensions import Extension
@@ -24,10 +24,10 @@ CHALLENGE_PASSWORD = ObjectIdentifier("1.2.840.113549.1.9.7")
 EXTENSION_REQUEST = ObjectIdentifier("1.2.840.113549.1.9.14")
 _SHA256_WITH_RSA = ObjectIdentifier("1.2.840.113549.1.1.11")
 # A CertificationRequestInfo (RFC 2986 section 4.1): subject, key, attributes.
-_FIELDS = (der.SEQUENCE | LONG, der.INTEGER_0, ..., ..., (0xA0, ...))
+_FIELDS = (der.SEQUENCE, der.INTEGER_0, ..., ..., (0xA0, ...))
 _INFO = Skeleton(*_FIELDS)
 UNSIGNED = Skeleton(
-    *(der.SEQUENCE | LONG, _FIELDS, der.algorithm(_SHA256_WITH_RSA), (der.BIT_STRING, b"\0", ...))
+    *(der.SEQUENCE, _FIELDS, der.algorithm(_SHA256_WITH_RSA), (der.BIT_STRING, b"\0", ...))
 )
 """A PKCS#10 that nobody signed: subject, key, attributes in DER's order, octets for a signature."""
 

@@ -33,19 +33,18 @@ from scepkit.protocol.algorithms import (
     PublicKey,
 )
 from scepkit.protocol.asn1 import ber, der
-from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, LONG, OPTIONAL, Grammar, Usual
+from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, OPTIONAL, Grammar
 
 # SubjectPublicKeyInfo ::= SEQUENCE { algorithm AlgorithmIdentifier, subjectPublicKey BIT STRING }
 _INFO = Grammar(
     "SubjectPublicKeyInfo",
-    der.SEQUENCE | ENTER | LONG,
-    Usual(der.algorithm(RSA_ENCRYPTION), der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL, END),
-    *(der.BIT_STRING | CONTENT | LONG, END),
+    *(der.SEQUENCE | ENTER, der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL, END),
+    *(der.BIT_STRING | CONTENT, END),
 )
 # RSAPublicKey ::= SEQUENCE { modulus INTEGER, publicExponent INTEGER }
 _RSA_KEY = Grammar(
     "RSA public key",
-    *(der.SEQUENCE | ENTER | LONG, der.INTEGER | CONTENT | LONG, der.INTEGER | CONTENT, END),
+    *(der.SEQUENCE | ENTER, der.INTEGER | CONTENT, der.INTEGER | CONTENT, END),
 )
 
 _RSA, _RSASSA_PSS, _EC, _ED25519 = map(

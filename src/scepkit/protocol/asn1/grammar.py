@@ -7,7 +7,8 @@ A reader writes the grammar as tags, in order, and gets the fields:
     kind, parameters = ALGORITHM.fields(element)
 
 Nearly everything that is read is cut here, seventy elements of a request, so a grammar is not
-interpreted: at its first use it is made into one Python function; see `cutting`.
+interpreted: at its first use it is made into one Python function (`cutting`), which remembers the
+layouts of what came before (`layouts`).
 
 What is not DER, and so fits no such function, is rewritten as DER, all of it, and cut in the same
 way; see `rewriting`.
@@ -19,20 +20,18 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from scepkit.errors import Malformed
-from scepkit.protocol.asn1.cutting import element_function, row_function, usual_function
+from scepkit.protocol.asn1.cutting import element_function, row_function
 from scepkit.protocol.asn1.pattern import (
     ANY,
     CONTENT,
     END,
     ENTER,
     FIRST,
-    LONG,
     OPTIONAL,
     REST,
     SKIP,
     WHOLE,
     Row,
-    Usual,
     Word,
 )
 from scepkit.protocol.asn1.rewriting import row_to_der, to_der
@@ -43,14 +42,12 @@ __all__ = [
     "END",
     "ENTER",
     "FIRST",
-    "LONG",
     "OPTIONAL",
     "REST",
     "SKIP",
     "WHOLE",
     "Grammar",
     "Row",
-    "Usual",
 ]
 
 _Fields: TypeAlias = Callable[..., list[Any]]
@@ -71,20 +68,17 @@ class Grammar:
         rows: cuts a row of elements, without anything between them, into a list of the fields of
             each. What does not fit, or is more than `MAX_ELEMENTS`, is `Malformed`.
 
-        usual: cuts one element that is as is usual; None for any other.
-
-    Each of the first two takes a function as well, which gets what is not DER, does not fit, or is
-    long, in place of rewriting that.
+    Both take a function as well, which gets what is not DER, does not fit, or is long, in place of
+    rewriting that.
     """
 
-    __slots__ = ("_pattern", "_what", "fields", "rows", "usual")
+    __slots__ = ("_pattern", "_what", "fields", "rows")
 
     def __init__(self, what: str, *pattern: Word) -> None:
         self._what = what
         self._pattern = pattern
         self.fields: _Fields = self._first_fields
         self.rows: _Rows = self._first_rows
-        self.usual: Callable[[bytes], list[Any] | None] = self._first_usual
 
     def _first_fields(self, *arguments: Any) -> list[Any]:
         self.fields = element_function(self._pattern, self._what, self._rewritten)
@@ -94,9 +88,9 @@ class Grammar:
         self.rows = row_function(self._pattern, self._what, self._rewritten_row)
         return self.rows(*arguments)
 
-    def _first_usual(self, element: bytes) -> list[Any] | None:
-        self.usual = usual_function(self._pattern, self._what)
-        return self.usual(element)
+    def strictly(self, element: bytes) -> list[Any] | None:
+        """Return the fields of one element; None where it is not DER, or does not fit."""
+        return self.fields(element, _nothing)
 
     def _rewritten(self, element: bytes) -> list[Any]:
         return self.fields(to_der(element), self._refuse)
@@ -106,3 +100,7 @@ class Grammar:
 
     def _refuse(self, _: bytes) -> Any:
         raise Malformed(f"not {'an' if self._what[0] in 'aeiouA' else 'a'} {self._what}")
+
+
+def _nothing(_: bytes) -> None:
+    """Cut nothing."""

@@ -5,8 +5,7 @@ A pattern is a row of words in the order of the elements; `grammar` has an examp
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -23,8 +22,6 @@ ENTER = 0x400
 WHOLE = 0x800
 FIRST = 0x8000
 SKIP = 0x2000
-# Added to a tag as well: nearly always there are 256 to 65535 octets in the element.
-LONG = 0x4000
 
 TAG = 0xFF
 
@@ -47,59 +44,10 @@ class Row:
     of_ones: bool = False
 
 
-class Usual:
-    """In a pattern: elements that are nearly always these octets, such as an OID that all name.
-
-    They are cut by their own words, as if these stood here alone. Where the octets are the usual
-    ones, they are only compared.
-
-    Args:
-        octets: the elements as they usually are, DER.
-        pattern: their words; the last one is of an element that is there.
-    """
-
-    __slots__ = ("octets", "pattern")
-
-    def __init__(self, octets: bytes, *pattern: int) -> None:
-        self.octets = octets
-        self.pattern = pattern
-
-
-Word: TypeAlias = int | Row | Usual
+Word: TypeAlias = int | Row
 Pattern: TypeAlias = Sequence[Word]
 
 
 def is_whole(word: int) -> bool:
     """Say whether all of an element is wanted."""
     return bool(word & WHOLE or not word & (FIRST | CONTENT | ENTER | SKIP))
-
-
-def is_last(words: Iterable[Word], *, entered: bool) -> bool:
-    """Say whether an element is the last part of another.
-
-    Args:
-        words: those that follow its own.
-        entered: whether its parts are among them.
-    """
-    depth = int(entered)
-    for word in words:
-        if not depth:
-            return word == END
-        depth += _deeper(word)
-    return False
-
-
-def parts(words: deque[Word]) -> list[Word]:
-    """Take the words of the parts of an element that was entered, up to its END."""
-    taken: list[Word] = []
-    depth = 1
-    while depth:
-        taken.append(words.popleft())
-        depth += _deeper(taken[-1])
-    return taken
-
-
-def _deeper(word: Word) -> int:
-    if not isinstance(word, int):
-        return 0
-    return -1 if word == END else int(bool(word & ENTER))

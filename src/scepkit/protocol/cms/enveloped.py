@@ -33,12 +33,10 @@ from scepkit.protocol.asn1.grammar import (
     END,
     ENTER,
     FIRST,
-    LONG,
     OPTIONAL,
     SKIP,
     Grammar,
     Row,
-    Usual,
 )
 from scepkit.protocol.asn1.skeleton import Skeleton
 from scepkit.protocol.certificate import Certificate
@@ -78,14 +76,10 @@ ENVELOPED_DATA = der.oid(ObjectIdentifier("1.2.840.113549.1.7.3"))
 # The second [0] is the constructed form of the same field, which Go clients send: only one of
 # the two is ever there.
 _ENVELOPED_DATA = (
-    *(
-        der.SEQUENCE | ENTER | LONG,
-        Usual(der.INTEGER_0, der.INTEGER | SKIP),
-        0xA0 | OPTIONAL | SKIP,
-    ),
+    *(der.SEQUENCE | ENTER, der.INTEGER | SKIP, 0xA0 | OPTIONAL | SKIP),
     # Those that are not DER are for who looks for its own among them.
     *(ANY | ENTER, Row([ANY], bytes, of_ones=True), END),
-    *(der.SEQUENCE | ENTER | LONG, Usual(DATA, der.OID | SKIP)),
+    *(der.SEQUENCE | ENTER, der.OID | SKIP),
     *(der.SEQUENCE | ENTER, der.OID, ANY | FIRST | CONTENT | OPTIONAL, END),
     *(0x80 | CONTENT | OPTIONAL, 0xA0 | CONTENT | OPTIONAL, END),
     *(0xA1 | OPTIONAL | SKIP, END),
@@ -93,7 +87,7 @@ _ENVELOPED_DATA = (
 _ALONE = Grammar("CMS EnvelopedData", *_ENVELOPED_DATA)
 _IN_CONTENT_INFO = Grammar(
     "CMS ContentInfo",
-    *(der.SEQUENCE | ENTER | LONG, Usual(ENVELOPED_DATA, der.OID), 0xA0 | ENTER | LONG),
+    *(der.SEQUENCE | ENTER, der.OID, 0xA0 | ENTER),
     *(*_ENVELOPED_DATA, END, END),
 )
 
@@ -103,13 +97,10 @@ _VERSIONS = {
     PASSWORD: der.INTEGER_3,
 }
 
-_ENCRYPTED_CONTENT = (der.SEQUENCE | LONG, ..., ..., (0x80 | LONG, ...))
+_ENCRYPTED_CONTENT = (der.SEQUENCE, ..., ..., (0x80, ...))
 _ENVELOPED = Skeleton(
-    *(der.SEQUENCE | LONG, ENVELOPED_DATA),
-    (
-        der.EXPLICIT_0 | LONG,
-        (der.SEQUENCE | LONG, ..., (der.SET | LONG, ...), _ENCRYPTED_CONTENT),
-    ),
+    *(der.SEQUENCE, ENVELOPED_DATA),
+    (der.EXPLICIT_0, (der.SEQUENCE, ..., (der.SET, ...), _ENCRYPTED_CONTENT)),
 )
 # What an EncryptedContentInfo has before the IV: the type of its content, and the cipher.
 _UP_TO_IV = {
@@ -326,7 +317,7 @@ class Envelope:
 
 
 def _read(message: bytes) -> _EnvelopedData:
-    fields = _IN_CONTENT_INFO.usual(message) or _one_by_one(message)
+    fields = _IN_CONTENT_INFO.strictly(message) or _one_by_one(message)
     kind, infos, cipher, parameter, iv, encrypted, pieces = fields
     if kind != ENVELOPED_DATA:
         raise _other_type(kind)

@@ -25,13 +25,13 @@ from scepkit.protocol.algorithms import (
     digest,
 )
 from scepkit.protocol.asn1 import ber, der, types
-from scepkit.protocol.asn1.skeleton import LONG, Skeleton
+from scepkit.protocol.asn1.skeleton import Skeleton
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.value import value
 
 _WRITTEN = Skeleton(
-    *(der.SEQUENCE | LONG, der.INTEGER_0, (der.SEQUENCE, ..., ...), ...),
-    (der.OCTET_STRING | LONG, ...),
+    *(der.SEQUENCE, der.INTEGER_0, (der.SEQUENCE, ..., ...), ...),
+    (der.OCTET_STRING, ...),
 )
 _PKCS1_V15 = padding.PKCS1v15()
 

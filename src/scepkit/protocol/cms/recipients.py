@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from scepkit.errors import BadRequest, Malformed
-from scepkit.protocol.algorithms import RSA_ENCRYPTION, RSAES_OAEP, Legacy, read_algorithm
+from scepkit.protocol.algorithms import RSAES_OAEP, Legacy, read_algorithm
 from scepkit.protocol.asn1 import ber, der, types
-from scepkit.protocol.asn1.grammar import CONTENT, END, ENTER, LONG, SKIP, Grammar, Usual
+from scepkit.protocol.asn1.grammar import CONTENT, END, ENTER, SKIP, Grammar
 from scepkit.protocol.cms import key_agreement, key_transport, password_recipient
 from scepkit.protocol.cms.key_agreement import KeyAgreement
 from scepkit.protocol.cms.key_transport import OAEP, KeyTransport
@@ -32,9 +32,9 @@ PASSWORD = 0xA3
 _OAEP_OID = der.oid(RSAES_OAEP)
 _KEY_TRANSPORT = Grammar(
     "KeyTransRecipientInfo",
-    *(der.SEQUENCE | ENTER | LONG, Usual(der.INTEGER_0, der.INTEGER | SKIP)),
-    *(*CERTIFICATE_IDENTIFIER, Usual(der.algorithm(RSA_ENCRYPTION), der.SEQUENCE)),
-    *(der.OCTET_STRING | CONTENT | LONG, END),
+    *(der.SEQUENCE | ENTER, der.INTEGER | SKIP),
+    *(*CERTIFICATE_IDENTIFIER, der.SEQUENCE),
+    *(der.OCTET_STRING | CONTENT, END),
 )
 
 Lock: TypeAlias = KeyTransport | KeyAgreement | PasswordLock

@@ -19,7 +19,6 @@ from scepkit.errors import BadMessageCheck, Malformed
 from scepkit.protocol import signatures
 from scepkit.protocol.algorithms import (
     RSA_ENCRYPTION,
-    SHA256,
     AlgorithmIdentifier,
     Digest,
     Legacy,
@@ -35,12 +34,10 @@ from scepkit.protocol.asn1.grammar import (
     END,
     ENTER,
     FIRST,
-    LONG,
     OPTIONAL,
     SKIP,
     Grammar,
     Row,
-    Usual,
 )
 from scepkit.protocol.asn1.skeleton import Skeleton
 from scepkit.protocol.certificate import Certificate
@@ -83,56 +80,44 @@ CERTIFICATE_IDENTIFIER = (
 #     signatureAlgorithm SignatureAlgorithmIdentifier,
 #     signature SignatureValue,
 #     unsignedAttrs [1] IMPLICIT UnsignedAttributes OPTIONAL }
-_SHA256 = der.algorithm(SHA256.oid)
 _SIGNER_INFO = (
-    *(der.SEQUENCE | ENTER | LONG, Usual(der.INTEGER_1, der.INTEGER | SKIP)),
-    *(*CERTIFICATE_IDENTIFIER, Usual(_SHA256, der.SEQUENCE)),
+    *(der.SEQUENCE | ENTER, der.INTEGER | SKIP),
+    *(*CERTIFICATE_IDENTIFIER, der.SEQUENCE),
     # Attributes that are not DER stay a row until it is known how many signatures there are.
     *(0xA0 | CONTENT | ENTER | OPTIONAL, Row(ber.SINGLE_VALUED, bytes), END),
-    *(Usual(der.algorithm(RSA_ENCRYPTION), der.SEQUENCE), der.OCTET_STRING | CONTENT | LONG),
+    *(der.SEQUENCE, der.OCTET_STRING | CONTENT),
     *(0xA1 | OPTIONAL | SKIP, END),
 )
 _ROW = Row([ANY], ber.split, of_ones=True)
 _SIGNED_DATA = (
-    *(
-        der.SEQUENCE | ENTER | LONG,
-        Usual(der.INTEGER_1 + der.set_of(_SHA256), der.INTEGER | SKIP, ANY | SKIP),
-    ),
-    *(der.SEQUENCE | ENTER | LONG, Usual(DATA, der.OID), 0xA0 | ENTER | OPTIONAL | LONG),
-    *(der.OCTET_STRING | FIRST | CONTENT | LONG, END, END),
-    *(0xA0 | ENTER | OPTIONAL | LONG, _ROW, END, 0xA1 | ENTER | OPTIONAL, _ROW, END),
+    *(der.SEQUENCE | ENTER, der.INTEGER | SKIP, ANY | SKIP),
+    *(der.SEQUENCE | ENTER, der.OID, 0xA0 | ENTER | OPTIONAL),
+    *(der.OCTET_STRING | FIRST | CONTENT, END, END),
+    *(0xA0 | ENTER | OPTIONAL, _ROW, END, 0xA1 | ENTER | OPTIONAL, _ROW, END),
     *(ANY | ENTER, Row(_SIGNER_INFO, Grammar("CMS SignerInfo", *_SIGNER_INFO).rows), END, END),
 )
 _ALONE = Grammar("CMS SignedData", *_SIGNED_DATA)
 _IN_CONTENT_INFO = Grammar(
     "CMS ContentInfo",
-    *(der.SEQUENCE | ENTER | LONG, Usual(SIGNED_DATA, der.OID), 0xA0 | ENTER | LONG),
+    *(der.SEQUENCE | ENTER, der.OID, 0xA0 | ENTER),
     *(*_SIGNED_DATA, END, END),
 )
 _CERTIFICATES, _CRLS, _SIGNED_ATTRS = 0xA0, 0xA1, 0xA0
 _SIGNED_ATTRIBUTES = 3  # where they stand in a SignerInfo
 
 # Both in their ContentInfo: a SignedData over id-data with one SignerInfo, and one without content.
-_DATA_CONTENT = (
-    *(der.SEQUENCE | LONG, DATA),
-    (der.EXPLICIT_0 | LONG, (der.OCTET_STRING | LONG, ...)),
-)
-_ONE_SIGNER = (
-    *(der.SEQUENCE | LONG, ..., (_SIGNED_ATTRS, ...), ..., (der.OCTET_STRING | LONG, ...)),
-)
+_DATA_CONTENT = (der.SEQUENCE, DATA, (der.EXPLICIT_0, (der.OCTET_STRING, ...)))
+_ONE_SIGNER = (der.SEQUENCE, ..., (_SIGNED_ATTRS, ...), ..., (der.OCTET_STRING, ...))
 _SIGNED = Skeleton(
-    *(der.SEQUENCE | LONG, SIGNED_DATA),
-    (
-        der.EXPLICIT_0 | LONG,
-        (der.SEQUENCE | LONG, ..., _DATA_CONTENT, ..., (der.SET | LONG, _ONE_SIGNER)),
-    ),
+    *(der.SEQUENCE, SIGNED_DATA),
+    (der.EXPLICIT_0, (der.SEQUENCE, ..., _DATA_CONTENT, ..., (der.SET, _ONE_SIGNER))),
 )
 _NOTHING = der.set_of()
 # Version, no digest, no content.
 _NO_CONTENT = der.INTEGER_1 + _NOTHING + der.sequence(DATA)
 _CERTIFICATES_ONLY = Skeleton(
-    *(der.SEQUENCE | LONG, SIGNED_DATA),
-    (der.EXPLICIT_0 | LONG, (der.SEQUENCE | LONG, _NO_CONTENT, ..., ..., _NOTHING)),
+    *(der.SEQUENCE, SIGNED_DATA),
+    (der.EXPLICIT_0, (der.SEQUENCE, _NO_CONTENT, ..., ..., _NOTHING)),
 )
 _CONTENT_TYPE_IS_DATA = der.attribute(CONTENT_TYPE, DATA)
 
@@ -225,7 +210,7 @@ def read_signed_data(message: bytes) -> SignedData:
     Raises:
         Malformed: it is something else.
     """
-    fields = _IN_CONTENT_INFO.usual(message) or _one_by_one(message)
+    fields = _IN_CONTENT_INFO.strictly(message) or _one_by_one(message)
     kind, content_type, held, content, certificates, crls, signers = fields
     if kind != SIGNED_DATA:
         raise _other_type(kind)
