@@ -123,4 +123,4 @@ def test_one_signature_is_verified_whatever_there_is(inside, monkeypatch):
 @pytest.mark.rfc("P-54")
 def test_the_decoy_is_signed_by_nobody():
     """The PKCS#10 that is verified for want of another one can never be a request."""
-    assert not csr._decoy().is_true()
+    assert not csr._is_true(*csr._decoy())

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import field, replace
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from cryptography.x509 import ObjectIdentifier
 
@@ -100,6 +100,8 @@ class CertificationRequest:
         subject: the requested subject; may be empty.
         spki: the SubjectPublicKeyInfo, DER as received.
         public_key: the key.
+        canonical_spki: the SubjectPublicKeyInfo, DER, in the one form that each key has.
+        key_hash: the identity of the key, 32 octets: SHA-256 of `canonical_spki`.
         algorithm: how it is signed; None in what was archived.
     """
 
@@ -108,6 +110,8 @@ class CertificationRequest:
     subject: Name
     spki: bytes = field(repr=False)
     public_key: PublicKey = field(repr=False)
+    canonical_spki: bytes = field(repr=False)
+    key_hash: bytes = field(repr=False)
     algorithm: SignatureScheme | None
     _attributes: list[Attribute] | bytes = field(repr=False, compare=False)
     _names: tuple[GeneralName, ...] | None = field(default=None, repr=False)
@@ -115,16 +119,6 @@ class CertificationRequest:
     def __repr__(self) -> str:
         """Leave the secret out."""
         return f"<CertificationRequest {str(self.subject)!r}>"
-
-    @property
-    def canonical_spki(self) -> bytes:
-        """Return the SubjectPublicKeyInfo, DER, in the one form that each key has."""
-        return public_keys.canonical(self.spki)
-
-    @property
-    def key_hash(self) -> bytes:
-        """Return the identity of its key, 32 octets: SHA-256 of `canonical_spki`."""
-        return public_keys.identity(self.spki)
 
     @property
     def attributes(self) -> tuple[tuple[bytes, tuple[bytes, ...]], ...]:
@@ -300,7 +294,7 @@ class CertificationRequest:
 
         Where that is off, the request is refused: a certificate without the names helps nobody.
         """
-        if not any(kind == _DRAFT for kind, _, _ in self._cut()):
+        if _DRAFT not in [kind for kind, _, _ in self._cut()]:
             return False
         if Legacy.DRAFT_OIDS not in allowed:
             raise BadRequest(
@@ -353,11 +347,11 @@ def verify(der: bytes, *, is_whole: bool = True) -> CertificationRequest:
     try:
         claim = _claim(der)
     except Malformed:
-        _decoy().is_true()
+        _is_true(*_decoy())
         raise
-    if not (claim.is_true() and is_whole):
+    if not (_is_true(*claim) and is_whole):
         raise Malformed("the PKCS#10 request's own signature does not verify")
-    return claim.request
+    return claim[0]
 
 
 def read_archived(der: bytes) -> CertificationRequest:
@@ -369,37 +363,40 @@ def read_archived(der: bytes) -> CertificationRequest:
     Raises:
         Malformed, BadRequest, BadAlg: it is not what was kept.
     """
-    info, subject, spki, attributes, _, _ = _cut(der)
-    key = public_keys.load(spki)
-    return CertificationRequest(der, info, Name(subject), spki, key, None, attributes)
+    info, subject, spki, attributes, *_ = _cut(der)
+    known = public_keys.read(spki)
+    public_keys.check(known.key)
+    return CertificationRequest(
+        *(der, info, Name(subject), spki, known.key, known.canonical, known.identity),
+        *(None, attributes or []),
+    )
 
 
-@value()
-class _Claim:
-    """A PKCS#10 that could be read as far as its signature, which is not verified."""
+_Claim: TypeAlias = tuple[CertificationRequest, SignatureScheme, bytes]
+"""A PKCS#10 that could be read, how its signature is to be verified, and the signature."""
 
-    request: CertificationRequest
-    signature: bytes
-    scheme: SignatureScheme
 
-    def is_true(self) -> bool:
-        """Say whether the request's key made its signature."""
-        return self.scheme.verify(self.request.public_key, self.signature, self.request.info)
+def _is_true(request: CertificationRequest, scheme: SignatureScheme, signature: bytes) -> bool:
+    """Say whether the request's key made its signature."""
+    return scheme.verify(request.public_key, signature, request.info)
 
 
 def _claim(der: bytes) -> _Claim:
-    info, subject, spki, attributes, algorithm, signature = _cut(der)
+    info, subject, spki, attributes, _, algorithm, signature = _cut(der)
     identifier = read_algorithm(algorithm)
     if signature[:1] != b"\0":
         raise Malformed("the PKCS#10 request's signature is not made of octets")
     try:
-        key = public_keys.load_any(spki)
+        known = public_keys.read(spki)
         scheme = signatures.parse(identifier)
-        scheme.require_key(key)
+        scheme.require_key(known.key)
     except FailInfoError as error:
         raise Unverifiable(public_keys.identity(spki), error) from error
-    request = CertificationRequest(der, info, Name(subject), spki, key, scheme, attributes)
-    return _Claim(request, signature[1:], scheme)
+    request = CertificationRequest(
+        *(der, info, Name(subject), spki, known.key, known.canonical, known.identity),
+        *(scheme, attributes or []),
+    )
+    return request, scheme, signature[1:]
 
 
 @cache
@@ -412,14 +409,15 @@ def _cut(der: bytes) -> list[Any]:
     """Cut a CertificationRequest (RFC 2986 section 4.2), and its CertificationRequestInfo.
 
     Returns:
-        CertificationRequestInfo, its subject and SubjectPublicKeyInfo, DER, and its attributes;
-        then the AlgorithmIdentifier, DER, and the content of the BIT STRING.
+        CertificationRequestInfo, its subject and SubjectPublicKeyInfo, DER, its attributes, and a
+        row of what follows them; then the AlgorithmIdentifier, DER, and the content of the BIT
+        STRING.
     """
     fields = _REQUEST.strictly(der) or _one_by_one(der)
-    info, subject, spki, attributes, more, algorithm, signature = fields
+    attributes, more = fields[3:5]
     if more and ber.split(more) and not attributes:
         raise Malformed("not a PKCS#10 request: its attributes are of another type")
-    return [info, subject, spki, attributes or [], algorithm, signature]
+    return fields
 
 
 def _one_by_one(der: bytes) -> list[Any]:

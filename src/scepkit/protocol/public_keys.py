@@ -34,6 +34,7 @@ from scepkit.protocol.algorithms import (
 )
 from scepkit.protocol.asn1 import ber, der
 from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, OPTIONAL, Grammar
+from scepkit.protocol.value import value
 
 # SubjectPublicKeyInfo ::= SEQUENCE { algorithm AlgorithmIdentifier, subjectPublicKey BIT STRING }
 _INFO = Grammar(
@@ -66,6 +67,21 @@ MIN_VERIFIABLE_BITS = 752
 _LONGEST = 8192
 
 
+@value()
+class KnownKey:
+    """A public key that can verify a signature, good enough or not.
+
+    Attributes:
+        key: the key, loaded.
+        canonical: its SubjectPublicKeyInfo in the one form that each key has, DER; see `canonical`.
+        identity: SHA-256 of that, 32 octets.
+    """
+
+    key: PublicKey
+    canonical: bytes
+    identity: bytes
+
+
 def load(spki: bytes) -> PublicKey:
     """Read a SubjectPublicKeyInfo of a key that is good enough.
 
@@ -78,13 +94,11 @@ def load(spki: bytes) -> PublicKey:
         BadAlg: a kind of key other than RSA, RSA for RSASSA-PSS alone, EC on a curve of `CURVES`,
             and Ed25519.
     """
-    key = load_any(spki)
+    key = read(spki).key
     check(key)
     return key
 
 
-# A request names its key twice, and a device comes again with the same one.
-@lru_cache(maxsize=512)
 def load_any(spki: bytes) -> PublicKey:
     """Read a SubjectPublicKeyInfo of a key that can verify a signature, good enough or not.
 
@@ -93,6 +107,23 @@ def load_any(spki: bytes) -> PublicKey:
     Raises:
         Malformed, BadRequest, BadAlg: as `load` does.
     """
+    return read(spki).key
+
+
+# A request names its key twice, and a device comes again with the same one.
+@lru_cache(maxsize=512)
+def read(spki: bytes) -> KnownKey:
+    """Read a SubjectPublicKeyInfo as `load_any` does, with what tells its key from others.
+
+    Raises:
+        Malformed, BadRequest, BadAlg: as `load` does.
+    """
+    key = _loaded(spki)
+    canonical = written(key)
+    return KnownKey(key, canonical, hashlib.sha256(canonical).digest())
+
+
+def _loaded(spki: bytes) -> PublicKey:
     if len(spki) > _LONGEST:
         raise BadAlg(f"public key of {len(spki)} octets", text="key type not supported")
     kind, parameters, octets = _cut(spki)
@@ -143,8 +174,6 @@ def _pss_key(spki: bytes, parameters: bytes | None, modulus: int, exponent: int)
     return PSSPublicKey(key, spki, parameters)
 
 
-# Few, since what is no key may be as long as a whole request, and is remembered as well.
-@lru_cache(maxsize=64)
 def canonical(spki: bytes) -> bytes:
     """Return a SubjectPublicKeyInfo in the one form that its key has, DER.
 
@@ -158,10 +187,9 @@ def canonical(spki: bytes) -> bytes:
         spki: DER as received.
     """
     try:
-        key = load_any(spki)
+        return read(spki).canonical
     except (FailInfoError, Malformed):
         return spki
-    return written(key)
 
 
 def written(key: PublicKey) -> bytes:
@@ -169,15 +197,16 @@ def written(key: PublicKey) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-# As few.
-@lru_cache(maxsize=64)
 def identity(spki: bytes) -> bytes:
     """Return SHA-256 of the `canonical` SubjectPublicKeyInfo, 32 octets: the identity of a key.
 
     Args:
         spki: DER as received.
     """
-    return hashlib.sha256(canonical(spki)).digest()
+    try:
+        return read(spki).identity
+    except (FailInfoError, Malformed):
+        return hashlib.sha256(spki).digest()
 
 
 def key_identifier(spki: bytes) -> bytes:
