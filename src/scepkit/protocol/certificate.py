@@ -64,19 +64,6 @@ _VALIDITY = Grammar("validity", _der.SEQUENCE | ENTER, *[ANY | WHOLE | CONTENT] 
 _PEM_WIDTH = 64
 
 
-@value()
-class _Rest:
-    """The parts of a certificate that are looked at now and then: contents, but the last two."""
-
-    version: bytes
-    serial: bytes
-    validity: bytes
-    extensions: bytes
-    signed: bytes
-    algorithm: bytes
-    signature: bytes
-
-
 @value(keeps=True)
 class Certificate:
     """A certificate as it came.
@@ -94,7 +81,14 @@ class Certificate:
     serial_number: bytes
     subject: bytes
     spki: bytes
-    _rest: _Rest
+    # Contents, but for the validity, and for what is signed and how.
+    _version: bytes
+    _serial: bytes
+    _validity: bytes
+    _extensions: bytes
+    _signed: bytes
+    _algorithm: bytes
+    _signature: bytes
 
     @classmethod
     def read(cls, der: bytes) -> Certificate:
@@ -110,8 +104,10 @@ class Certificate:
             # Such as issuerUniqueID, which nobody has made for decades.
             others = [content for tag, content in ber.tags_and_contents(more) if tag == _EXTENSIONS]
             extensions = extensions if held or not others else others[0]
-        rest = _Rest(version, number, validity, extensions, signed, algorithm, signature[1:])
-        return cls(der, issuer, serial, subject, spki, rest)
+        return cls(
+            *(der, issuer, serial, subject, spki, version, number, validity, extensions),
+            *(signed, algorithm, signature[1:]),
+        )
 
     @classmethod
     def of(cls, certificate: x509.Certificate) -> Certificate:
@@ -121,12 +117,12 @@ class Certificate:
     @property
     def version(self) -> int:
         """Return its version, 1 to 3."""
-        return int.from_bytes(self._rest.version, "big", signed=True) + 1
+        return int.from_bytes(self._version, "big", signed=True) + 1
 
     @property
     def serial(self) -> int:
         """Return its serial number; devices and old CAs have negative ones, and 0."""
-        return int.from_bytes(self._rest.serial, "big", signed=True)
+        return int.from_bytes(self._serial, "big", signed=True)
 
     @once
     def public_key(self) -> PublicKey:
@@ -154,9 +150,9 @@ class Certificate:
         Raises:
             Malformed: they cannot be told apart.
         """
-        if not self._rest.extensions:
+        if not self._extensions:
             return extensions.NO_EXTENSIONS
-        return Extensions.read_sequence(self._rest.extensions)
+        return Extensions.read_sequence(self._extensions)
 
     @once
     def is_ca(self) -> bool:
@@ -216,7 +212,7 @@ class Certificate:
         Raises:
             Malformed: they are no times.
         """
-        first, start, last, end = _VALIDITY.fields(self._rest.validity)
+        first, start, last, end = _VALIDITY.fields(self._validity)
         not_before, not_after = ber.time(first[0], start), ber.time(last[0], end)
         if not_before is None or not_after is None:
             raise Malformed("not the validity of a certificate")
@@ -259,20 +255,19 @@ class Certificate:
             spki: the key's SubjectPublicKeyInfo, DER.
             allowed: the legacy algorithms that are allowed.
         """
-        rest = self._rest
         try:
             key = public_keys.load_any(spki)
-            scheme = signatures.read(read_algorithm(rest.algorithm), key, allowed)
+            scheme = signatures.read(read_algorithm(self._algorithm), key, allowed)
         except (FailInfoError, Malformed):
             return False
-        if scheme.verify(key, rest.signature, rest.signed):
+        if scheme.verify(key, self._signature, self._signed):
             return True
         # What is signed is DER, whatever BER it was sent in.
         try:
-            der = rewriting.to_der(rest.signed)
+            der = rewriting.to_der(self._signed)
         except Malformed:
             return False
-        return der != rest.signed and scheme.verify(key, rest.signature, der)
+        return der != self._signed and scheme.verify(key, self._signature, der)
 
 
 def _one_by_one(der: bytes) -> list[Any]:
