@@ -107,6 +107,7 @@ class Digest:
         primitive: the hash.
         keyword: its GetCACaps keyword, if there is one.
         legacy: the name that has to be allowed for it, if one has to.
+        head: tag and length of an OCTET STRING that holds one, DER.
     """
 
     oid: ObjectIdentifier
@@ -114,9 +115,12 @@ class Digest:
     primitive: hashes.HashAlgorithm
     keyword: str | None = None
     legacy: Legacy | None = None
+    head: bytes = field(init=False, repr=False)
     _hash: Callable[..., Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        head = bytes([_der.OCTET_STRING, self.primitive.digest_size])
+        object.__setattr__(self, "head", head)
         object.__setattr__(self, "_hash", getattr(hashlib, self.name.replace("-", "_")))
 
     def of(self, data: bytes) -> bytes:
@@ -267,7 +271,8 @@ def digest(oid: ObjectIdentifier, allowed: frozenset[Legacy]) -> Digest:
     found = DIGESTS.get(oid)
     if found is None:
         raise BadAlg(f"digest algorithm {oid.dotted_string} is not supported")
-    _require(found, allowed)
+    if found.legacy is not None and found.legacy not in allowed:
+        raise not_allowed(found.name, found.legacy)
     return found
 
 
@@ -280,7 +285,8 @@ def cipher(oid: ObjectIdentifier, allowed: frozenset[Legacy]) -> Cipher:
     found = CIPHERS.get(oid)
     if found is None:
         raise BadAlg(f"content-encryption algorithm {oid.dotted_string} is not supported")
-    _require(found, allowed)
+    if found.legacy is not None and found.legacy not in allowed:
+        raise not_allowed(found.name, found.legacy)
     return found
 
 
@@ -296,11 +302,6 @@ def key_wrap(oid: ObjectIdentifier, allowed: frozenset[Legacy]) -> KeyWrap:
     if found.legacy is not None and found.legacy not in allowed:
         raise not_allowed(f"{found.legacy.value} key wrap", found.legacy)
     return found
-
-
-def _require(algorithm: Digest | Cipher, allowed: frozenset[Legacy]) -> None:
-    if algorithm.legacy is not None and algorithm.legacy not in allowed:
-        raise not_allowed(algorithm.name, algorithm.legacy)
 
 
 def not_allowed(what: str, needed: Legacy) -> BadAlg:

@@ -36,6 +36,7 @@ from scepkit.protocol.asn1.grammar import (
     FIRST,
     OPTIONAL,
     SKIP,
+    WHOLE,
     Grammar,
     Row,
 )
@@ -84,7 +85,7 @@ _SIGNER_INFO = (
     *(der.SEQUENCE | ENTER, der.INTEGER | SKIP),
     *(*CERTIFICATE_IDENTIFIER, der.SEQUENCE),
     # Attributes that are not DER stay a row until it is known how many signatures there are.
-    *(0xA0 | CONTENT | ENTER | OPTIONAL, Row(ber.SINGLE_VALUED, bytes), END),
+    *(0xA0 | WHOLE | ENTER | OPTIONAL, Row(ber.SINGLE_VALUED, bytes), END),
     *(der.SEQUENCE, der.OCTET_STRING | CONTENT),
     *(0xA1 | OPTIONAL | SKIP, END),
 )
@@ -103,6 +104,7 @@ _IN_CONTENT_INFO = Grammar(
     *(*_SIGNED_DATA, END, END),
 )
 _CERTIFICATES, _CRLS, _SIGNED_ATTRS = 0xA0, 0xA1, 0xA0
+_SET = bytes([der.SET])
 _SIGNED_ATTRIBUTES = 3  # where they stand in a SignerInfo
 
 # Both in their ContentInfo: a SignedData over id-data with one SignerInfo, and one without content.
@@ -145,7 +147,7 @@ class SignerInfo:
         digest_algorithm: OID of the content's digest.
         signature_algorithm: of the signature, with its parameters.
         attributes: the signed attributes in the order received.
-        row: the same as octets, the tag and length of each DER.
+        signed: the same as a SET, the tag and length of each DER.
         signature: the signature.
         message: the whole message as received.
         position: which of its SignerInfos this is.
@@ -156,7 +158,7 @@ class SignerInfo:
     digest_algorithm: ObjectIdentifier
     signature_algorithm: AlgorithmIdentifier
     attributes: list[Attribute]
-    row: bytes
+    signed: bytes
     signature: bytes
     message: bytes = field(repr=False, compare=False)
     position: int = field(compare=False)
@@ -240,18 +242,21 @@ def _other_type(kind: bytes) -> Malformed:
 
 
 def _signer_info(message: bytes, position: int, fields: tuple[Any, ...]) -> SignerInfo:
-    issuer, serial, identifier, digest_algorithm, row, attributes, algorithm, signature = fields
+    issuer, serial, identifier, digest_algorithm, whole, attributes, algorithm, signature = fields
     digest_oid = read_algorithm(digest_algorithm).oid
     signature_algorithm = read_algorithm(algorithm)
-    if not isinstance(attributes, list):
-        attributes, row = ber.attributes_in_der(row)
+    if isinstance(attributes, list):
+        signed = _SET + whole[1:]
+    else:
+        attributes, row = ber.attributes_in_der(attributes)
+        signed = der.element(der.SET, row)
     return SignerInfo(
         issuer + serial,
         identifier,
         digest_oid,
         signature_algorithm,
         attributes,
-        row,
+        signed,
         signature,
         message,
         position,
@@ -299,12 +304,14 @@ def verify(
         reason = "the contentType attribute is not the type of the content"
         raise _mismatch(CONTENT_TYPE, types, reason)
     # (4)
-    if not hmac.compare_digest(digests, der.octet_string(used.of(data.content or b""))):
+    if not hmac.compare_digest(digests, used.head + used.of(data.content or b"")):
         raise _mismatch(MESSAGE_DIGEST, digests, "the content does not match its digest")
     # (5)
     key = certificate.public_key
     scheme = signatures.read(signer.signature_algorithm, key, allowed, signer_digest=used)
-    for one in _signed(signer):
+    if scheme.verify(key, signer.signature, signer.signed):
+        return used
+    for one in _otherwise_signed(signer):
         if scheme.verify(key, signer.signature, one):
             return used
     raise BadMessageCheck("the signature does not verify")
@@ -319,8 +326,8 @@ def _mismatch(kind: bytes, values: bytes, reason: str) -> BadMessageCheck:
     return BadMessageCheck(f"{count} values of the signed attribute {oid}")
 
 
-def _signed(signer: SignerInfo) -> Iterator[bytes]:
-    """Yield what a signature may be over: the attributes as a SET, in whatever form.
+def _otherwise_signed(signer: SignerInfo) -> Iterator[bytes]:
+    """Yield what else a signature may be over: the attributes as a SET, in another form.
 
     By the rule of RFC 5652 section 5.4 that is a DER SET OF. Nearly everybody sends them so; some
     sign the order that they send, and some the very octets that came when these are BER (P-05).
@@ -328,9 +335,8 @@ def _signed(signer: SignerInfo) -> Iterator[bytes]:
     a signature over them is the signer's word for them. Only their order and the form of their
     lengths are not what DER would have; nothing is read in two ways.
     """
-    sent = der.element(der.SET, signer.row)
-    yield sent
-    proper = der.set_of(*ber.split(signer.row))
+    sent = signer.signed
+    proper = der.set_of(*ber.parts(sent, der.SET, "SET of signed attributes"))
     if proper != sent:
         yield proper
     try:

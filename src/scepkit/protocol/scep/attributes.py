@@ -54,8 +54,8 @@ _BEFORE_NONCE = {
     for kind in (SENDER_NONCE, RECIPIENT_NONCE)
 }
 
-_Single: TypeAlias = Mapping[bytes, tuple[int, bytes]]
-"""Tag and content of the values of those attributes that occur once, with one value."""
+_Single: TypeAlias = Mapping[bytes, tuple[bytes, bytes]]
+"""The values of those attributes that have one, DER, and its content."""
 
 
 class MessageType(IntEnum):
@@ -159,36 +159,35 @@ def read(attributes: Iterable[Attribute]) -> Attributes:
     Raises:
         Malformed: there is no single usable transactionID.
     """
-    single: dict[bytes, tuple[int, bytes]] = {}
+    known = [one for one in attributes if one[0] in _NAMES and one[1]]
+    single = {kind: (value, content) for kind, value, content in known if content is not None}
     several: dict[bytes, int] = {}
-    signed_at = None
-    for kind, values, content in attributes:
-        if kind not in _NAMES or not values:
-            continue
-        if content is not None and kind not in single and kind not in several:
-            single[kind] = values[0], content
-            if kind == SIGNING_TIME:
-                signed_at = values
-        else:
-            before = several.get(kind, 0) if single.pop(kind, None) is None else 1
-            several[kind] = before + len(ber.split(values))
     defects: list[str] = []
-    if several:
-        several.pop(SIGNING_TIME, None)
-        repeated = (kind for kind in _NAMES if kind in several)
+    if len(single) < len(known):
+        several = _several(known)
+        single = {kind: one for kind, one in single.items() if kind not in several}
+        repeated = (kind for kind in _NAMES if kind in several and kind != SIGNING_TIME)
         defects += (f"{_NAMES[kind]} occurs {several[kind]} times" for kind in repeated)
     return Attributes(
         _transaction_id(single, several),
         _number(single, MESSAGE_TYPE, defects),
         _nonce(single, SENDER_NONCE, defects),
-        _nonce(single, RECIPIENT_NONCE, defects),
+        _nonce(single, RECIPIENT_NONCE, defects) if RECIPIENT_NONCE in single else None,
         _number(single, PKI_STATUS, defects) if PKI_STATUS in single else None,
         _number(single, FAIL_INFO, defects) if FAIL_INFO in single else None,
         _text(single, FAIL_INFO_TEXT) if FAIL_INFO_TEXT in single else None,
         _text(single, MICROSOFT_HRESULT) if MICROSOFT_HRESULT in single else None,
-        signed_at if SIGNING_TIME in single else None,
+        single[SIGNING_TIME][0] if SIGNING_TIME in single else None,
         tuple(defects),
     )
+
+
+def _several(attributes: Iterable[Attribute]) -> dict[bytes, int]:
+    """Return how many values those attributes have that do not have a single one."""
+    count: dict[bytes, int] = {}
+    for kind, values, content in attributes:
+        count[kind] = count.get(kind, 0) + (len(ber.split(values)) if content is None else 1)
+    return {kind: number for kind, number in count.items() if number > 1}
 
 
 def write(attributes: Attributes) -> list[bytes]:
@@ -234,7 +233,8 @@ def _transaction_id(single: _Single, several: Mapping[bytes, int]) -> Transactio
     if TRANSACTION_ID not in single:
         number = several.get(TRANSACTION_ID, 0)
         raise Malformed(f"{number} transactionIDs where one is needed")
-    tag, value = single[TRANSACTION_ID]
+    whole, value = single[TRANSACTION_ID]
+    tag = whole[0]
     if tag not in _TEXT_TAGS:
         raise Malformed("the transactionID is not a string")
     if not 1 <= len(value) <= MAX_TRANSACTION_ID_SIZE:
@@ -247,9 +247,9 @@ def _transaction_id(single: _Single, several: Mapping[bytes, int]) -> Transactio
 def _number(single: _Single, kind: bytes, defects: list[str]) -> int | None:
     if kind not in single:
         return None
-    tag, octets = single[kind]
+    whole, octets = single[kind]
     number = _DEFINED.get(octets)
-    if number is not None and tag in _TEXT_TAGS:
+    if number is not None and whole[0] in _TEXT_TAGS:
         return number
     text = _text(single, kind)
     if text is not None and text.isascii() and text.isdigit() and len(text) <= 3:  # noqa: PLR2004
@@ -261,16 +261,18 @@ def _number(single: _Single, kind: bytes, defects: list[str]) -> int | None:
 def _nonce(single: _Single, kind: bytes, defects: list[str]) -> bytes | None:
     if kind not in single:
         return None
-    tag, nonce = single[kind]
-    if tag == der.OCTET_STRING and 1 <= len(nonce) <= MAX_NONCE_SIZE:
+    whole, nonce = single[kind]
+    if whole[0] == der.OCTET_STRING and 1 <= len(nonce) <= MAX_NONCE_SIZE:
         return nonce
     defects.append(f"{_NAMES[kind]} is not an OCTET STRING of 1 to {MAX_NONCE_SIZE} octets")
     return None
 
 
 def _text(single: _Single, kind: bytes) -> str | None:
-    tag, text = single.get(kind, (0, b""))
-    encoding = _TEXT_TAGS.get(tag)
+    if kind not in single:
+        return None
+    whole, text = single[kind]
+    encoding = _TEXT_TAGS.get(whole[0])
     if encoding is None or len(text) > _MAX_TEXT_SIZE:
         return None
     return text.decode(encoding, "replace")
