@@ -21,7 +21,6 @@ from scepkit.protocol.algorithms import (
     AlgorithmIdentifier,
     Digest,
     Legacy,
-    PrivateKey,
     digest,
 )
 from scepkit.protocol.asn1 import ber, der, types
@@ -103,20 +102,22 @@ class KeyTransport:
             return b""
 
 
-def read(algorithm: AlgorithmIdentifier, encrypted: bytes, key: PrivateKey) -> KeyTransport:
+def read(
+    algorithm: AlgorithmIdentifier, encrypted: bytes, key: rsa.RSAPrivateKey | None
+) -> KeyTransport:
     """Take up a RecipientInfo that names a certificate of ours.
 
     Args:
         algorithm: its keyEncryptionAlgorithm.
         encrypted: its encryptedKey.
-        key: the certificate's private key.
+        key: the certificate's private key; None where that is no RSA key.
 
     Raises:
         Malformed: the algorithm's parameters cannot be read.
         BadAlg: the key is not RSA, or the algorithm is unknown.
     """
-    schemes = tuple(_PKCS1_V15 if one is None else one.padding for one in _ways(algorithm))
-    if not isinstance(key, rsa.RSAPrivateKey):
+    schemes = tuple([_PKCS1_V15 if one is None else one.padding for one in _ways(algorithm)])
+    if key is None:
         raise BadAlg("key transport is not for the key of the certificate that it names")
     return KeyTransport(key, schemes, encrypted)
 

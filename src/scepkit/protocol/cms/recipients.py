@@ -74,7 +74,7 @@ def find(
             credential = _addressee(issuer + serial, identifier, credentials)
             if credential is not None:
                 way = read_algorithm(algorithm)
-                return key_transport.read(way, encrypted, credential.key), credential
+                return key_transport.read(way, encrypted, credential.rsa_key), credential
         elif element[0] == KEY_AGREEMENT:
             found = _key_agreement_for(element, credentials, allowed)
             if found is not None:

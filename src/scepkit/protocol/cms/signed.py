@@ -131,10 +131,16 @@ class Credential:
     Attributes:
         key: the private key.
         certificate: the certificate for it.
+        rsa_key: the same where it is an RSA key, which key transport takes; else None.
     """
 
     key: PrivateKey = field(repr=False)
     certificate: Certificate
+    rsa_key: rsa.RSAPrivateKey | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        rsa_key = self.key if isinstance(self.key, rsa.RSAPrivateKey) else None
+        object.__setattr__(self, "rsa_key", rsa_key)
 
 
 @dataclass(slots=True)

@@ -17,7 +17,6 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TypeAlias
 
-from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadAlg, BadCertId, FailInfoError, Malformed
@@ -120,7 +119,7 @@ class Responder:
 
         Where all keys decrypt, no password is tried: what it costs, anybody could cause (P-26).
         """
-        return not all(isinstance(c.key, rsa.RSAPrivateKey) for c in self._credentials)
+        return any(c.rsa_key is None for c in self._credentials)
 
     def respond(self, message: bytes, decide: Decide) -> bytes:
         """Answer a request, and give away nothing about envelopes of others (checklist P-54).
