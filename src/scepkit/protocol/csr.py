@@ -9,7 +9,7 @@ for, and nothing is decoded that nobody asks for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import field, replace
 from functools import cache
 from typing import Any, TypeAlias
@@ -64,7 +64,6 @@ _MICROSOFT = _der.oid(ObjectIdentifier("1.3.6.1.4.1.311.2.1.14"))
 _DRAFT = _der.oid(ObjectIdentifier("2.16.840.1.113733.1.9.8"))
 _EXTENSION_REQUESTS = frozenset({_EXTENSION_REQUEST, _MICROSOFT, _DRAFT})
 _CHALLENGE = _der.oid(CHALLENGE_PASSWORD)
-_CHALLENGES = frozenset({_CHALLENGE})
 # The fields of CertificationRequest and CertificationRequestInfo; some devices leave the attributes
 # out altogether. What comes after them is not looked at.
 _INFO = (
@@ -143,14 +142,6 @@ class CertificationRequest:
         except Malformed as error:
             raise BadRequest("the request's attributes cannot be read", rule=WELL_FORMED) from error
 
-    def _values(self, kinds: frozenset[bytes]) -> list[bytes]:
-        """Return the values of all attributes of some types, DER; raises as `attributes` does."""
-        found: list[bytes] = []
-        for kind, values, single in self._cut():
-            if kind in kinds:
-                found += ber.split(values) if single is None else [values]
-        return found
-
     @once
     def extensions(self) -> Extensions:
         """Return the requested extensions, from whichever attributes ask for them.
@@ -158,7 +149,10 @@ class CertificationRequest:
         Raises:
             BadRequest: they cannot be read, or contradict each other; see `extensions.merged`.
         """
-        lists = self._values(_EXTENSION_REQUESTS)
+        lists: list[bytes] = []
+        for kind, values, single in self._cut():
+            if kind in _EXTENSION_REQUESTS:
+                lists += ber.split(values) if single is None else [values]
         found = extensions.merged(lists) if lists else extensions.NO_EXTENSIONS
         return found if self._names is None else found.with_names(self._names)
 
@@ -178,14 +172,14 @@ class CertificationRequest:
         Raises:
             BadRequest: there are several, or it is no text.
         """
-        values = self._values(_CHALLENGES)
-        if not values:
+        found = [one for one in self._cut() if one[0] == _CHALLENGE and one[1]]
+        if not found:
             return None
-        # Twice the same octets are one.
-        if len(values) > 1 and len(set(values)) > 1:
-            raise BadRequest("the request has several challengePasswords", rule="challenge")
+        _, value, content = found[0]
         try:
-            text = strings.decode(*ber.tag_and_content(values[0]))
+            if len(found) > 1 or content is None:
+                value, content = _same(found)
+            text = strings.decode(value[0], content)
         except (Malformed, strings.Undecodable):
             # Not `from`: whatever it holds may be the password.
             raise BadRequest("the request's challengePassword cannot be read as text") from None
@@ -304,6 +298,21 @@ class CertificationRequest:
                 attribute="extensionRequest",
             )
         return True
+
+
+def _same(challenges: Iterable[Attribute]) -> tuple[bytes, bytes]:
+    """Return the one value of several challengePasswords, DER, and its content.
+
+    Raises:
+        BadRequest: they do not say the same.
+        Malformed: its content cannot be cut out.
+    """
+    several = [value for _, values, _ in challenges for value in ber.split(values)]
+    # Twice the same octets are one.
+    if len(set(several)) > 1:
+        raise BadRequest("the request has several challengePasswords", rule="challenge")
+    _, content = ber.tag_and_content(several[0])
+    return several[0], content
 
 
 def read(der: bytes, allowed: frozenset[Legacy]) -> CertificationRequest:

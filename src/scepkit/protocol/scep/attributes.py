@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from enum import IntEnum
@@ -55,7 +55,7 @@ _BEFORE_NONCE = {
 }
 
 _Single: TypeAlias = Mapping[bytes, tuple[bytes, bytes]]
-"""The values of those attributes that have one, DER, and its content."""
+"""The values of those attributes that occur once, with one value: its DER, and its content."""
 
 
 class MessageType(IntEnum):
@@ -149,7 +149,7 @@ class Attributes:
         return None if self.signed_at is None else ber.time(*ber.tag_and_content(self.signed_at))
 
 
-def read(attributes: Iterable[Attribute]) -> Attributes:
+def read(attributes: Collection[Attribute]) -> Attributes:
     """Read SCEP's attributes among signed attributes (RFC 8894 section 3.2.1).
 
     Attributes of other kinds are ignored.
@@ -159,12 +159,11 @@ def read(attributes: Iterable[Attribute]) -> Attributes:
     Raises:
         Malformed: there is no single usable transactionID.
     """
-    known = [one for one in attributes if one[0] in _NAMES and one[1]]
-    single = {kind: (value, content) for kind, value, content in known if content is not None}
+    single = {kind: (value, content) for kind, value, content in attributes if content is not None}
     several: dict[bytes, int] = {}
     defects: list[str] = []
-    if len(single) < len(known):
-        several = _several(known)
+    if len(single) < len(attributes):
+        several = _several(attributes)
         single = {kind: one for kind, one in single.items() if kind not in several}
         repeated = (kind for kind in _NAMES if kind in several and kind != SIGNING_TIME)
         defects += (f"{_NAMES[kind]} occurs {several[kind]} times" for kind in repeated)
@@ -183,10 +182,12 @@ def read(attributes: Iterable[Attribute]) -> Attributes:
 
 
 def _several(attributes: Iterable[Attribute]) -> dict[bytes, int]:
-    """Return how many values those attributes have that do not have a single one."""
+    """Return how many values those of SCEP's attributes have that have not a single one."""
     count: dict[bytes, int] = {}
     for kind, values, content in attributes:
-        count[kind] = count.get(kind, 0) + (len(ber.split(values)) if content is None else 1)
+        if kind in _NAMES:
+            number = len(ber.split(values)) if content is None else 1
+            count[kind] = count.get(kind, 0) + number
     return {kind: number for kind, number in count.items() if number > 1}
 
 
