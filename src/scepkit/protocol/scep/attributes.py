@@ -191,29 +191,34 @@ def _several(attributes: Iterable[Attribute]) -> dict[bytes, int]:
     return {kind: number for kind, number in count.items() if number > 1}
 
 
-def write(attributes: Attributes) -> list[bytes]:
-    """Return the attributes for a SignerInfo, DER (section 3.2.1)."""
-    transaction_id = attributes.transaction_id
+def write(
+    transaction_id: TransactionID,
+    message_type: int,
+    sender_nonce: bytes,
+    recipient_nonce: bytes | None = None,
+    pki_status: int | None = None,
+    fail_info: int | None = None,
+    fail_info_text: str | None = None,
+    signing_time: datetime | None = None,
+) -> list[bytes]:
+    """Return attributes for a SignerInfo, DER (section 3.2.1); None leaves one out."""
     text = der.element(transaction_id.tag, transaction_id.value)
-    out = [der.attribute(TRANSACTION_ID, text)]
-    for kind, number in (
-        (MESSAGE_TYPE, attributes.message_type),
-        (PKI_STATUS, attributes.pki_status),
-        (FAIL_INFO, attributes.fail_info),
-    ):
-        if number is not None:
-            out.append(_numbered(kind, number))
-    for kind, nonce in (
-        (SENDER_NONCE, attributes.sender_nonce),
-        (RECIPIENT_NONCE, attributes.recipient_nonce),
-    ):
-        if nonce is not None:
-            out.append(_nonce_attribute(kind, nonce))
-    if attributes.fail_info_text is not None:
-        text = der.element(_UTF8_STRING, attributes.fail_info_text.encode())
+    out = [
+        der.attribute(TRANSACTION_ID, text),
+        _numbered(MESSAGE_TYPE, message_type),
+        _nonce_attribute(SENDER_NONCE, sender_nonce),
+    ]
+    if recipient_nonce is not None:
+        out.append(_nonce_attribute(RECIPIENT_NONCE, recipient_nonce))
+    if pki_status is not None:
+        out.append(_numbered(PKI_STATUS, pki_status))
+    if fail_info is not None:
+        out.append(_numbered(FAIL_INFO, fail_info))
+    if fail_info_text is not None:
+        text = der.element(_UTF8_STRING, fail_info_text.encode())
         out.append(der.attribute(FAIL_INFO_TEXT, text))
-    if attributes.signed_at is not None:
-        out.append(der.attribute(SIGNING_TIME, attributes.signed_at))
+    if signing_time is not None:
+        out.append(der.attribute(SIGNING_TIME, der.time(signing_time)))
     return out
 
 

@@ -59,11 +59,8 @@ def seal_request(
     Raises:
         BadAlg: nothing can be encrypted to the recipient's key.
     """
-    attributes = Attributes(
-        transaction_id=transaction_id,
-        message_type=request.message_type,
-        sender_nonce=sender_nonce,
-        signed_at=None if signing_time is None else der.time(signing_time),
+    attributes = write(
+        transaction_id, request.message_type, sender_nonce, signing_time=signing_time
     )
     content = enveloped.seal(
         _message_data(request),
@@ -72,7 +69,7 @@ def seal_request(
         random,
         password=password,
     )
-    return signed.Signer(signer, digest, extra_certificates).sign(content, write(attributes))
+    return signed.Signer(signer, digest, extra_certificates).sign(content, attributes)
 
 
 def _message_data(request: Request) -> bytes:
@@ -131,7 +128,7 @@ def seal_reply(
     Raises:
         BadAlg: a SUCCESS cannot be encrypted to the recipient.
     """
-    attributes = write(_answering(reply, to, sender_nonce, signing_time))
+    attributes = _answering(reply, to, sender_nonce, signing_time)
     content = b""
     if isinstance(reply, Success):
         if recipient is None:
@@ -148,13 +145,13 @@ def seal_reply(
 
 def _answering(
     reply: CertRep, to: Attributes, sender_nonce: bytes, signing_time: datetime | None
-) -> Attributes:
-    """Return a CertRep's attributes (RFC 8894 section 3.2.1)."""
+) -> list[bytes]:
+    """Return a CertRep's attributes (RFC 8894 section 3.2.1), DER."""
     fail_info, text = None, None
     if isinstance(reply, Failure):
         fail_info = FailInfo.badRequest if reply.fail_info is None else reply.fail_info
         text = reply.text or None
-    return Attributes(
+    return write(
         to.transaction_id,
         MessageType.CERT_REP,
         sender_nonce,
@@ -162,6 +159,5 @@ def _answering(
         reply.pki_status,
         fail_info,
         text,
-        None,  # an HRESULT is NDES's
-        None if signing_time is None else der.time(signing_time),
+        signing_time,
     )
