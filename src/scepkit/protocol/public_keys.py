@@ -75,11 +75,13 @@ class KnownKey:
         key: the key, loaded.
         canonical: its SubjectPublicKeyInfo in the one form that each key has, DER; see `canonical`.
         identity: SHA-256 of that, 32 octets.
+        identifier: SHA-1 of its octets as they came, 20 octets; see `key_identifier`.
     """
 
     key: PublicKey
     canonical: bytes
     identity: bytes
+    identifier: bytes
 
 
 def load(spki: bytes) -> PublicKey:
@@ -118,15 +120,15 @@ def read(spki: bytes) -> KnownKey:
     Raises:
         Malformed, BadRequest, BadAlg: as `load` does.
     """
-    key = _loaded(spki)
-    canonical = written(key)
-    return KnownKey(key, canonical, hashlib.sha256(canonical).digest())
-
-
-def _loaded(spki: bytes) -> PublicKey:
     if len(spki) > _LONGEST:
         raise BadAlg(f"public key of {len(spki)} octets", text="key type not supported")
     kind, parameters, octets = _cut(spki)
+    key = _loaded(spki, kind, parameters, octets)
+    canonical = written(key)
+    return KnownKey(key, canonical, hashlib.sha256(canonical).digest(), _sha1(octets))
+
+
+def _loaded(spki: bytes, kind: bytes, parameters: bytes, octets: bytes) -> PublicKey:
     # The library knows more names for RSA keys, and would load those without any bounds.
     if kind in (_RSA, _RSASSA_PSS):
         modulus, exponent = _bound_rsa(octets)
@@ -215,8 +217,15 @@ def key_identifier(spki: bytes) -> bytes:
     Args:
         spki: its SubjectPublicKeyInfo, DER.
     """
-    bits = _INFO.fields(spki)[-1]
-    return hashlib.sha1(bits[1:], usedforsecurity=False).digest()
+    try:
+        return read(spki).identifier
+    except (FailInfoError, Malformed):
+        bits = _INFO.fields(spki)[-1]
+        return _sha1(bits[1:])
+
+
+def _sha1(octets: bytes) -> bytes:
+    return hashlib.sha1(octets, usedforsecurity=False).digest()
 
 
 def check(key: PublicKey) -> None:
