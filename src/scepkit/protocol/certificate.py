@@ -277,13 +277,20 @@ def _one_by_one(der: bytes) -> list[Any]:
 
 
 def readable(certificates: Iterable[bytes]) -> Iterator[Certificate]:
-    """Yield those of some certificates that can be read, in their order."""
-    for der in certificates:
-        try:
-            yield Certificate.read(der)
-        except Malformed:
-            # Another one may still be the signer's.
-            continue
+    """Return those of some certificates that can be read, in their order, each when asked for.
+
+    They come from no generator: to end one before its time takes an exception, and whoever looks
+    for a signer's certificate mostly finds it first.
+    """
+    return filter(None, map(_if_readable, certificates))
+
+
+def _if_readable(der: bytes) -> Certificate | None:
+    try:
+        return Certificate.read(der)
+    except Malformed:
+        # Another one may still be the signer's.
+        return None
 
 
 def dated(certificates: Iterable[bytes]) -> Iterator[Certificate]:

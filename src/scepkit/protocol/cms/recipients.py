@@ -101,7 +101,7 @@ def oaep(infos: list[bytes] | bytes, credentials: Sequence[Credential]) -> OAEP 
         BadAlg: an algorithm is unknown.
     """
     whole = b"".join(infos) if isinstance(infos, list) else infos
-    if _OAEP_OID not in whole:
+    if whole.find(_OAEP_OID) < 0:  # `in` asks first whether that is a number, by an exception
         return None
     for element in ber.split(whole)[:MAX_RECIPIENTS]:
         if element[0] == KEY_TRANSPORT:
