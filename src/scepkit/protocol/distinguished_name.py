@@ -255,7 +255,8 @@ EMPTY = Name(_der.sequence())
 
 def _attribute(der: bytes, kind: bytes, value: bytes, octets: bytes) -> NameAttribute:
     tag = value[0]
-    if tag in _USUAL_STRINGS and strings.PLAIN.fullmatch(octets):
+    # One word of letters and digits is plain, and told from others in less time.
+    if tag in _USUAL_STRINGS and (octets.isalnum() or strings.PLAIN.fullmatch(octets)):
         return NameAttribute(der, kind, value, octets, octets.decode("ascii"), True)
     return NameAttribute(der, kind, value, octets, strings.text(tag, octets))
 
