@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import hashlib
 
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from hypothesis import given
+from hypothesis import strategies as st
+
+import keys
 from scepkit.errors import Malformed
 from scepkit.protocol import public_keys
 from scepkit.protocol.algorithms import ED25519
@@ -31,3 +38,25 @@ def test_as_many_bits_are_unused_as_are_0_at_the_end(unused):
 
 def test_a_bit_string_says_how_many_bits_are_unused():
     assert WRONG in refusal(b"")
+
+
+def test_a_key_is_named_as_the_library_names_it():
+    for key in (keys.rsa_key("a"), rsa.generate_private_key(3, 2048), keys.ec_key("b")):
+        public = key.public_key()
+        identifier = public_keys.key_identifier(public_keys.written(public))
+        assert identifier == x509.SubjectKeyIdentifier.from_public_key(public).digest
+
+
+@given(st.binary(min_size=268, max_size=272), st.integers(0, 30), st.integers(0, 255))
+def test_a_key_that_looks_like_most_is_named_as_all_are(octets, place, octet):
+    """Whatever is in it, and whatever of its beginning is another one's."""
+    spki = bytearray(public_keys.written(keys.rsa_key("a").public_key())[:24] + octets)
+    spki[place] = octet
+    spki = bytes(spki)
+    try:
+        named = hashlib.sha1(public_keys._INFO.fields(spki)[-1][1:]).digest()
+    except Malformed:
+        with pytest.raises(Malformed):
+            public_keys.key_identifier(spki)
+    else:
+        assert public_keys.key_identifier(spki) == named

@@ -120,6 +120,9 @@ class Identity(Enum):
     TAKEN_OVER = "taken over"
     """Somebody vouches for it."""
 
+    # That of `Enum` is a call of Python, and each certificate looks its purposes up.
+    __hash__ = object.__hash__
+
     def takes(self, name: GeneralName) -> bool:
         """Say whether a name may be in the certificate as far as identity goes.
 

@@ -99,6 +99,11 @@ class NameRules:
         return [(k, r) for k, r in self.rules.items() if r.least or r.most is not None]
 
     @once
+    def _take_none(self) -> bool:
+        """Whether a request without names follows them as it is, whatever its subject."""
+        return not (self.makes or self._counted or "email" in self.rules)
+
+    @once
     def added_kinds(self) -> frozenset[str]:
         """Return the kinds of which the profile adds names."""
         return frozenset(kind for kind, rule in self.rules.items() if rule.added)
@@ -116,6 +121,8 @@ class NameRules:
         Raises:
             BadRequest: one does not follow the rules; the text names kind and rule.
         """
+        if not names and self._take_none:
+            return names
         try:
             if values:
                 names = self._with_added(names, values)
