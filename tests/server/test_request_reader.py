@@ -33,15 +33,13 @@ class Taken:
 
 
 def read(octets, cuts=()):
-    """Feed octets, cut at random and by what the reader wants."""
+    """Feed octets, cut at random, and as far as the reader takes them at a time."""
     taken = Taken()
     reader = RequestReader(taken)
     for start, end in zip([0, *cuts], [*cuts, len(octets)], strict=True):
         piece = octets[start:end]
         while piece:
-            size = reader.wants
-            reader.feed(piece[:size])
-            piece = piece[size:]
+            piece = piece[reader.feed(piece) :]
     assert reader.has_begun == any(not one[3] for one in taken.requests) or reader.held
     return [(method, url, bytes(body), whole) for method, url, body, whole in taken.requests]
 
@@ -119,3 +117,20 @@ def test_heads_that_are_too_much(head, status):
     with pytest.raises(HTTPRefused) as refused:
         read(head + b"\r\n")
     assert refused.value.status == status
+
+
+def test_a_request_that_arrives_whole_is_read_in_one_piece():
+    pieces = []
+    taken = Taken()
+    taken.add = pieces.append
+    whole = written(b"POST", b"/scep", b"x" * 2500, "length")
+    assert RequestReader(taken).feed(whole) == len(whole)
+    assert pieces == [b"x" * 2500]
+
+
+def test_a_piece_has_no_more_requests_than_fit_a_kibibyte_and_one():
+    """Whoever asks whether more may wait hears of them in time."""
+    taken = Taken()
+    one = b"GET / HTTP/1.1\r\nHost:\r\n\r\n"
+    end = RequestReader(taken).feed(one * 200)
+    assert end == len(one) * len(taken.requests) < 1024 + 2 * len(one)

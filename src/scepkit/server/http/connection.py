@@ -50,6 +50,10 @@ class _State(enum.Enum):
     """No side: there is nothing to wait for."""
 
 
+# Looked up once: for a member of an enumeration its class is searched at each use.
+_IDLE, _READING, _ANSWERING, _WRITING, _LINGERING, _CLOSED = _State
+
+
 class HTTPConnection(asyncio.BufferedProtocol):
     """HTTP/1 on one connection.
 
@@ -71,7 +75,8 @@ class HTTPConnection(asyncio.BufferedProtocol):
         self._bounds: Bounds = self._connections.bounds
         self._loop = asyncio.get_running_loop()
         self._reader = RequestReader(self)
-        self._unread = bytearray()
+        # What was read and is not cut into requests yet: from there on.
+        self._unread, self._at = b"", 0
         self._queue: deque[Exchange] = deque()
         self._running: Exchange | None = None
         self._refusal: HTTPRefused | None = None
@@ -79,7 +84,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
         self._is_lingering = self._is_shutting_down = False
         # Ends once the peer takes what was sent; None while it does.
         self._full: asyncio.Future[None] | None = None
-        self._state = _State.CLOSED
+        self._state = _CLOSED
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = inf
         # The first request has as long to begin as any has to arrive.
@@ -108,17 +113,17 @@ class HTTPConnection(asyncio.BufferedProtocol):
             transport.close()
             return
         self._server.opened(self)
-        self._enter(_State.IDLE)
+        self._enter(_IDLE)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Tell the exchange under way, and forget the connection."""
         self._server.closed(self)
-        self._enter(_State.CLOSED)
+        self._enter(_CLOSED)
         self._connections.forget(self)
         for exchange in self._queue:
             exchange.lose()
         self._queue.clear()
-        self._unread.clear()
+        self._forget_unread()
         self._go_on_writing()
         self._reader.close()
 
@@ -129,7 +134,9 @@ class HTTPConnection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Take the octets that were read."""
         if not self._is_lingering:
-            self._unread += self._connections.buffer[:nbytes]
+            octets = bytes(self._connections.buffer[:nbytes])
+            self._unread = self._unread[self._at :] + octets if self._unread else octets
+            self._at = 0
             self.resume()
 
     def eof_received(self) -> bool:
@@ -185,7 +192,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
         if newest.is_answered:
             self._queue.pop()
             # The time for the next request begins now.
-            self._enter(_State.IDLE)
+            self._enter(_IDLE)
 
     # --- from the exchange ------------------------------------------------------------------------
 
@@ -210,13 +217,16 @@ class HTTPConnection(asyncio.BufferedProtocol):
     def resume(self) -> None:
         """Cut what has arrived into requests, as far as they are wanted, and read on."""
         while self._unread and self._wants_more():
-            octets = bytes(self._unread[: self._reader.wants])
-            del self._unread[: len(octets)]
             try:
-                self._reader.feed(octets)
+                self._at = self._reader.feed(self._unread, self._at)
             except HTTPRefused as error:
                 self._refuse(error)
+            if self._at >= len(self._unread):
+                self._forget_unread()
         self._settle()
+
+    def _forget_unread(self) -> None:
+        self._unread, self._at = b"", 0
 
     def finish(self, exchange: Exchange) -> None:
         """Go on to the next request, or close."""
@@ -259,7 +269,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
         """Remember to refuse what comes after the requests that could be read."""
         client, _ = self._peer.client(self._reader.headers)
         self._connections.tell(error, client)
-        self._unread.clear()
+        self._forget_unread()
         broken = self._queue[-1] if self._queue and not self._queue[-1].is_whole else None
         if broken is None:
             self._refusal = error
@@ -274,7 +284,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
 
     def _settle(self) -> None:
         """Do what follows from what has happened: answer, close, read on or not, set the timer."""
-        if self._state is _State.CLOSED:
+        if self._state is _CLOSED:
             return
         queue = self._queue
         if queue and self._running is None and self._full is None and not queue[0].is_answered:
@@ -283,8 +293,11 @@ class HTTPConnection(asyncio.BufferedProtocol):
         # One behind the other: where the newest is answered, all are.
         if (self._stops or self._refusal) and (not queue or queue[-1].is_answered):
             self._close()
-        self._set_reading()
-        self._enter(self._next_state())
+        if self._wants_to_read() is self._is_paused:
+            self._turn_reading()
+        state = self._next_state()
+        if state is not self._state:
+            self._enter(state)
         held = len(self._unread) + self._reader.held + (self._held_in_queue() if queue else 0)
         if held != self.held:
             self._connections.hold(self, held)
@@ -324,20 +337,25 @@ class HTTPConnection(asyncio.BufferedProtocol):
         if self._is_lingering:
             return
         self._stops = self._is_lingering = True
-        self._unread.clear()
+        self._forget_unread()
         if self._has_ended or not self._transport.can_write_eof():
             self._transport.close()
         else:
             self._transport.write_eof()
 
-    def _set_reading(self) -> None:
+    def _wants_to_read(self) -> bool:
+        """Say whether to read on: when all that was read is used, and more is wanted."""
+        if self._unread:
+            return self._is_lingering
         # Behind its last request, too: how else would it show that the peer hangs up?
-        may_want = self._wants_more() or (self._stops and bool(self._queue))
-        wants = self._is_lingering or (not self._unread and may_want)
-        if wants != self._is_paused or self._has_ended or self._transport.is_closing():
+        return self._is_lingering or self._wants_more() or (self._stops and bool(self._queue))
+
+    def _turn_reading(self) -> None:
+        """Begin or cease to read, unless there is nothing more to come."""
+        if self._has_ended or self._transport.is_closing():
             return
-        self._is_paused = not wants
-        if wants:
+        self._is_paused = not self._is_paused
+        if not self._is_paused:
             self._transport.resume_reading()
             return
         self._transport.pause_reading()
@@ -346,23 +364,21 @@ class HTTPConnection(asyncio.BufferedProtocol):
 
     def _next_state(self) -> _State:
         if self._full is not None:
-            return _State.WRITING
+            return _WRITING
         if self._is_lingering:
-            return _State.LINGERING
+            return _LINGERING
         queue = self._queue
         if queue and queue[0].is_whole:
-            return _State.ANSWERING
+            return _ANSWERING
         if queue or self._reader.has_begun:
-            return _State.READING
-        return _State.IDLE
+            return _READING
+        return _IDLE
 
     def _enter(self, state: _State) -> None:
         """Set the timer, and note who waits for whom."""
-        if state is self._state:
-            return
         self._state = state
         self._arm()
-        if state in (_State.ANSWERING, _State.CLOSED):
+        if state is _ANSWERING or state is _CLOSED:
             self._connections.answer(self)
         else:
             self._connections.wait_for(self)
@@ -372,26 +388,30 @@ class HTTPConnection(asyncio.BufferedProtocol):
 
         A timer that comes too early sets itself again: each request moves the deadline twice.
         """
-        timer = self._timer
-        if self._state is _State.ANSWERING:
+        state = self._state
+        if state is _ANSWERING:
             self._deadline = inf
             return
-        is_closed = self._state is _State.CLOSED
+        timer = self._timer
+        if state is _CLOSED:
+            if timer is not None:
+                timer.cancel()
+            return
         seconds = self._patience
-        if self._state is _State.WRITING:
+        if state is _WRITING:
             seconds = self._bounds.response_seconds
-        elif self._state is _State.READING:
+        elif state is _READING:
             seconds = self._bounds.request_seconds
-        elif self._state is _State.LINGERING:
+        elif state is _LINGERING:
             seconds = _LINGER
         if self._is_shutting_down:
             seconds = min(seconds, _LAST)
-        self._deadline = -inf if is_closed else self._loop.time() + seconds
-        if timer is not None and timer.when() > self._deadline:
+        self._deadline = deadline = self._loop.time() + seconds
+        if timer is not None:
+            if timer.when() <= deadline:
+                return
             timer.cancel()
-            timer = self._timer = None
-        if timer is None and not is_closed:
-            self._timer = self._loop.call_at(self._deadline, self._look)
+        self._timer = self._loop.call_at(deadline, self._look)
 
     def _look(self) -> None:
         """Give up if the deadline is over; else go on waiting, if for anything."""
@@ -403,9 +423,9 @@ class HTTPConnection(asyncio.BufferedProtocol):
 
     def _give_up(self) -> None:
         """Close a connection whose peer takes too long."""
-        if self._state is _State.READING:
+        if self._state is _READING:
             self._connections.ring("slow request", self._peer.host, "request_seconds")
-        elif self._state is _State.WRITING:
+        elif self._state is _WRITING:
             self._connections.ring("slow reader", self._peer.host, "response_seconds")
         # What was not taken until now is not waited for any more either.
         self._transport.abort()

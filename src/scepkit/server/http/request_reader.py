@@ -30,10 +30,13 @@ _SINGLE = frozenset({b"authorization", b"idempotency-key"})
 # Headers that are looked at here.
 _MEANT = _SINGLE | {b"host", b"content-length", b"expect"}
 
-# Octets that are parsed at once, so that a request more than may wait is seen soon.
-_PIECE = 1024
-# The same of a body whose length is known.
-_MAX_BODY_PIECE = 64 * 1024
+# Octets that are parsed at once: of a body whose length is known, and of anything else.
+_BODY_PIECE = 64 * 1024
+_PIECE = 4 * 1024
+
+# Behind so many the end of a head ends a piece, so that a request more than may wait is seen soon.
+_FREE = 1024
+_END_OF_HEAD = b"\r\n\r\n"
 
 # How a TLS connection begins: a record of a handshake.
 _TLS = b"\x16\x03"
@@ -76,14 +79,12 @@ class RequestReader:
         taker: what takes them.
 
     Attributes:
-        wants: the most octets to feed it.
         has_begun: whether the next request has begun and is not whole.
         headers: of the newest request, as far as they have been read.
         held: octets of it that nobody has taken yet.
     """
 
     def __init__(self, taker: Taker) -> None:
-        self.wants = _PIECE
         self.has_begun = False
         self.held = 0
         self._taker = taker
@@ -93,29 +94,44 @@ class RequestReader:
         self.headers: list[tuple[bytes, bytes]] = []
         self._left = 0
 
-    def feed(self, octets: bytes) -> None:
-        """Parse the next octets.
+    def feed(self, octets: bytes, at: int = 0) -> int:
+        """Parse a piece of what has arrived.
 
         Args:
-            octets: no more than `wants`.
+            octets: what has arrived.
+            at: where the piece begins.
+
+        Returns:
+            Where the rest begins.
 
         Raises:
             HTTPRefused: they are no HTTP, or too much of it; HTTP 400 or 414.
         """
-        self.held += len(octets)
+        left = self._left
+        if left:
+            end = at + min(left, _BODY_PIECE)
+        else:
+            end = at + _PIECE
+            blank = octets.find(_END_OF_HEAD, at + _FREE, end)
+            if blank >= 0:
+                end = blank + len(_END_OF_HEAD)
+        piece = octets[at:end]
+        at += len(piece)
+        self.held += len(piece)
         try:
-            while octets:
+            while piece:
                 try:
-                    self._parser.feed_data(octets)
+                    self._parser.feed_data(piece)
                     break
                 except HttpParserUpgrade as upgrade:
                     # It offers to go on in another protocol, and goes on in this one.
-                    octets = octets[upgrade.args[0] :]
+                    piece = piece[upgrade.args[0] :]
                     self._read_on_without_upgrade()
         except HttpParserError as error:
-            raise self._refusal(error, octets) from error
+            raise self._refusal(error, piece) from error
         if self.held > _MAX_HEAD:
             raise HTTPRefused(400, "the request's head is too large")
+        return at
 
     def close(self) -> None:
         """Let go of the objects that know this reader: else all of them wait for the collector."""
@@ -220,14 +236,13 @@ class RequestReader:
         )
         self.held = 0
         self._left = length
-        self.wants = min(length, _MAX_BODY_PIECE) or _PIECE
         self._taker.begin(head)
 
     def on_body(self, body: bytes) -> None:
         """Pass on a piece of the body."""
         self.held = 0
-        self._left = left = self._left - len(body)
-        self.wants = min(left, _MAX_BODY_PIECE) if left > 0 else _PIECE
+        if self._left:
+            self._left -= len(body)
         self._taker.add(body)
 
     def on_message_complete(self) -> None:
@@ -237,7 +252,6 @@ class RequestReader:
         self.has_begun = False
         self.held = 0
         self._left = 0
-        self.wants = _PIECE
         self._taker.end()
 
 
