@@ -22,6 +22,7 @@ class Wire:
     """
 
     date = b"date: Sun, 22 Nov 2026 12:00:00 GMT\r\n"
+    full = None
 
     def __init__(self, stalled=None, peer="192.0.2.7"):
         self.sent = b""
@@ -37,14 +38,14 @@ class Wire:
     def write(self, octets):
         self.sent += octets
 
-    async def drained(self):
-        pass
-
     def resume(self):
         if self._stalled is not None:
             self._stalled.set()
 
     def finish(self, exchange):
+        pass
+
+    def end_answering(self, exchange):
         pass
 
     def abort(self):

@@ -65,6 +65,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
     Attributes:
         address: what it counts under; None for a listed proxy.
         held: octets of requests that it holds.
+        full: ends once the peer takes what was sent; None while it does.
     """
 
     def __init__(self, server: HTTPServer) -> None:
@@ -82,8 +83,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
         self._refusal: HTTPRefused | None = None
         self._stops = self._has_ended = self._is_paused = False
         self._is_lingering = self._is_shutting_down = False
-        # Ends once the peer takes what was sent; None while it does.
-        self._full: asyncio.Future[None] | None = None
+        self.full: asyncio.Future[None] | None = None
         self._state = _CLOSED
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = inf
@@ -151,7 +151,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """Begin to wait for the peer to take what was sent."""
-        self._full = self._full or self._loop.create_future()
+        self.full = self.full or self._loop.create_future()
         self._settle()
 
     def resume_writing(self) -> None:
@@ -160,7 +160,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
         self._settle()
 
     def _go_on_writing(self) -> None:
-        full, self._full = self._full, None
+        full, self.full = self.full, None
         if full is not None and not full.done():
             full.set_result(None)
 
@@ -209,11 +209,6 @@ class HTTPConnection(asyncio.BufferedProtocol):
         """Send octets."""
         self._transport.write(octets)
 
-    async def drained(self) -> None:
-        """Wait until all that was written is with the peer's side of the network."""
-        if self._full is not None:
-            await self._full
-
     def resume(self) -> None:
         """Cut what has arrived into requests, as far as they are wanted, and read on."""
         while self._unread and self._wants_more():
@@ -239,6 +234,15 @@ class HTTPConnection(asyncio.BufferedProtocol):
             while self._queue and self._queue[-1] is not exchange:
                 self._queue.pop()
         self.resume()
+
+    def end_answering(self, exchange: Exchange) -> None:
+        """Count the request no more; without a response go on all the same."""
+        self._server.end(exchange)
+        if exchange.forwarded is not None:
+            self._connections.leave(exchange.forwarded)
+        if self._running is exchange:
+            self._running = None
+            self._settle()
 
     def abort(self) -> None:
         """Close at once: the response cannot be completed, or others need the room."""
@@ -287,9 +291,8 @@ class HTTPConnection(asyncio.BufferedProtocol):
         if self._state is _CLOSED:
             return
         queue = self._queue
-        if queue and self._running is None and self._full is None and not queue[0].is_answered:
-            self._running = queue[0]
-            self._server.begin(self._answer(queue[0]))
+        if queue and self._running is None and self.full is None and not queue[0].is_answered:
+            self._begin(queue[0])
         # One behind the other: where the newest is answered, all are.
         if (self._stops or self._refusal) and (not queue or queue[-1].is_answered):
             self._close()
@@ -302,18 +305,13 @@ class HTTPConnection(asyncio.BufferedProtocol):
         if held != self.held:
             self._connections.hold(self, held)
 
-    async def _answer(self, exchange: Exchange) -> None:
+    def _begin(self, exchange: Exchange) -> None:
         """Have the request answered, unless a proxy asks too much at once for one address."""
-        address = exchange.forwarded
-        is_let_in = address is None or self._connections.enter(address)
-        try:
-            await exchange.run(self._server.answer if is_let_in else busy)
-        finally:
-            if address is not None and is_let_in:
-                self._connections.leave(address)
-            if self._running is exchange:
-                self._running = None
-                self._settle()
+        self._running = exchange
+        address, answer = exchange.forwarded, self._server.answer
+        if address is not None and not self._connections.enter(address):
+            exchange.forwarded, answer = None, busy
+        self._server.begin(exchange, answer)
 
     def _close(self) -> None:
         """Close behind the last answer, with the refusal of what came after it."""
@@ -363,7 +361,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
             self._connections.ring("pipelined requests", self._peer.host, "max_pipelined")
 
     def _next_state(self) -> _State:
-        if self._full is not None:
+        if self.full is not None:
             return _WRITING
         if self._is_lingering:
             return _LINGERING

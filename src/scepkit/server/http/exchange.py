@@ -113,14 +113,18 @@ class Wire(Protocol):
     def write(self, octets: bytes) -> None:
         """Send octets."""
 
-    async def drained(self) -> None:
-        """Wait until all that was written is with the peer's side of the network."""
+    @property
+    def full(self) -> asyncio.Future[None] | None:
+        """Return what ends when the peer takes what was written; None while it does."""
 
     def resume(self) -> None:
         """Go on reading: the body is wanted."""
 
     def finish(self, exchange: Exchange) -> None:
         """Take note that the response is complete."""
+
+    def end_answering(self, exchange: Exchange) -> None:
+        """Take note that nobody answers it any more, whether there was a response or not."""
 
     def abort(self) -> None:
         """Give the connection up: the response cannot be completed."""
@@ -232,6 +236,8 @@ class Exchange:
             if not self.is_answered and not self._is_gone:
                 log.error("bug in scepkit; please report it", error="no response")
                 await self._fail()
+        finally:
+            self._wire.end_answering(self)
 
     def _tell(self) -> None:
         """Let whoever waits for news look."""
@@ -323,7 +329,9 @@ class Exchange:
         self._owes_continue = False
         at = _PIECE
         while True:
-            await self._wire.drained()
+            full = self._wire.full
+            if full is not None:
+                await full
             if self._is_gone:
                 self.is_answered = True
                 return
@@ -384,13 +392,23 @@ def written(response: HTTPResponse, date: bytes, *, keeps_alive: bool) -> bytes:
     Raises:
         ValueError: a header would be several lines.
     """
-    lines = [f"{name.lower()}: {value}\r\n" for name, value in response.headers.items()]
+    headers, count = response.headers, len(response.headers)
+    text = _LINE_OF_NO_STORE if headers is NO_STORE else _lines(headers)
     if response.status not in _BODILESS:
-        lines.append(f"content-type: {response.content_type}\r\n")
-        lines.append(f"content-length: {len(response.body)}\r\n")
+        text += f"content-type: {response.content_type}\r\n"
+        text += f"content-length: {len(response.body)}\r\n"
+        count += 2
     if not keeps_alive:
-        lines.append("connection: close\r\n")
-    text = "".join(lines)
-    if text.count("\n") != len(lines) or text.count("\r") != len(lines):
+        text += "connection: close\r\n"
+        count += 1
+    if text.count("\n") != count or text.count("\r") != count:
         raise ValueError("a header has more than one line")
     return _STATUS_LINES[response.status] + date + text.encode("latin-1") + b"\r\n"
+
+
+def _lines(headers: Mapping[str, str]) -> str:
+    return "".join([f"{name.lower()}: {value}\r\n" for name, value in headers.items()])
+
+
+# Nearly all responses have this one.
+_LINE_OF_NO_STORE = _lines(NO_STORE)

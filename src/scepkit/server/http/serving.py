@@ -19,7 +19,7 @@ import structlog
 from scepkit.server.http.accepting import Accepting
 from scepkit.server.http.connection import HTTPConnection
 from scepkit.server.http.connections import Connections
-from scepkit.server.http.exchange import Answerer
+from scepkit.server.http.exchange import Answerer, Exchange
 from scepkit.server.http.tls_accepting import TLSAccepting
 
 # Seconds that requests under way have to finish once the server is told to stop.
@@ -47,7 +47,7 @@ class HTTPServer:
         self.date = b""
         self._loop = asyncio.get_running_loop()
         self._open: set[HTTPConnection] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[Exchange, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
         self._is_urgent = False
         self._settled = asyncio.Event()
@@ -76,7 +76,7 @@ class HTTPServer:
                     await self._settled.wait()
         except TimeoutError:
             log.warning("requests did not end in time and are given up", requests=len(self._tasks))
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
 
     def stop(self, *, urgent: bool = False) -> None:
@@ -103,14 +103,13 @@ class HTTPServer:
         self._open.discard(connection)
         self._settled.set()
 
-    def begin(self, answering: Coroutine[Any, Any, None]) -> None:
+    def begin(self, exchange: Exchange, answer: Answerer) -> None:
         """Have a request answered."""
-        task = self._loop.create_task(answering)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        self._tasks[exchange] = self._loop.create_task(exchange.run(answer))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+    def end(self, exchange: Exchange) -> None:
+        """Take note that a request is answered, or given up."""
+        del self._tasks[exchange]
         if not self._tasks:
             self._settled.set()
 
