@@ -296,8 +296,8 @@ class HTTPConnection(asyncio.BufferedProtocol):
         # One behind the other: where the newest is answered, all are.
         if (self._stops or self._refusal) and (not queue or queue[-1].is_answered):
             self._close()
-        if self._wants_to_read() is self._is_paused:
-            self._turn_reading()
+        if self._unread or self._is_paused:
+            self._set_reading()
         state = self._next_state()
         if state is not self._state:
             self._enter(state)
@@ -341,19 +341,13 @@ class HTTPConnection(asyncio.BufferedProtocol):
         else:
             self._transport.write_eof()
 
-    def _wants_to_read(self) -> bool:
-        """Say whether to read on: when all that was read is used, and more is wanted."""
-        if self._unread:
-            return self._is_lingering
-        # Behind its last request, too: how else would it show that the peer hangs up?
-        return self._is_lingering or self._wants_more() or (self._stops and bool(self._queue))
-
-    def _turn_reading(self) -> None:
-        """Begin or cease to read, unless there is nothing more to come."""
-        if self._has_ended or self._transport.is_closing():
+    def _set_reading(self) -> None:
+        """Read no more while something that was read is not wanted yet."""
+        pauses = bool(self._unread) and not self._is_lingering
+        if pauses is self._is_paused or self._has_ended or self._transport.is_closing():
             return
-        self._is_paused = not self._is_paused
-        if not self._is_paused:
+        self._is_paused = pauses
+        if not pauses:
             self._transport.resume_reading()
             return
         self._transport.pause_reading()
