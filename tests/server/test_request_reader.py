@@ -134,3 +134,35 @@ def test_a_piece_has_no_more_requests_than_fit_a_kibibyte_and_one():
     one = b"GET / HTTP/1.1\r\nHost:\r\n\r\n"
     end = RequestReader(taken).feed(one * 200)
     assert end == len(one) * len(taken.requests) < 1024 + 2 * len(one)
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        (HOST + b"HOST: b\r\n", "one Host"),
+        (HOST + b"Authorization: a\r\nauthorization: a\r\n", "two headers authorization"),
+        (HOST + b"x: 1\r\nIdempotency-Key: a\r\nidempotency-key: b\r\n", "idempotency-key"),
+        (HOST + b"x: 1\r\nx: 2\r\n", None),
+    ],
+)
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+def test_headers_that_come_twice(headers, said, version):
+    octets = b"GET / HTTP/" + version + b"\r\n" + headers + b"\r\n"
+    if said is None:
+        assert len(read(octets)) == 1
+        return
+    with pytest.raises(HTTPRefused, match=said):
+        read(octets)
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+def test_the_first_of_several_headers_counts_and_any_expectation(version):
+    heads = []
+    taken = Taken()
+    taken.begin = heads.append
+    sent = b"x: 1\r\nX: 2\r\nExpect: other\r\nExpect: 100-Continue\r\nContent-Length: 1\r\n"
+    RequestReader(taken).feed(b"POST / HTTP/" + version + b"\r\n" + HOST + sent + b"\r\n")
+    (head,) = heads
+    assert head.header(b"x") == head.texts()["x"].encode() == b"1"
+    assert head.header(b"y") == b""
+    assert head.expects_continue == (version == b"1.1")

@@ -170,7 +170,8 @@ class HTTPConnection(asyncio.BufferedProtocol):
         if self._queue:
             self._queue[-1].keeps_alive = False
         self._settle()
-        self._arm()
+        if self._state not in (_ANSWERING, _CLOSED):
+            self._arm()
 
     # --- from the reader --------------------------------------------------------------------------
 
@@ -369,26 +370,23 @@ class HTTPConnection(asyncio.BufferedProtocol):
     def _enter(self, state: _State) -> None:
         """Set the timer, and note who waits for whom."""
         self._state = state
-        self._arm()
-        if state is _ANSWERING or state is _CLOSED:
+        if state is _ANSWERING:
+            self._deadline = inf
+            self._connections.answer(self)
+        elif state is _CLOSED:
+            if self._timer is not None:
+                self._timer.cancel()
             self._connections.answer(self)
         else:
+            self._arm()
             self._connections.wait_for(self)
 
     def _arm(self) -> None:
-        """Set the deadline for what is waited for now, and a timer that looks at it in time.
+        """Set the deadline for what the peer has to do now, and a timer that looks at it in time.
 
         A timer that comes too early sets itself again: each request moves the deadline twice.
         """
         state = self._state
-        if state is _ANSWERING:
-            self._deadline = inf
-            return
-        timer = self._timer
-        if state is _CLOSED:
-            if timer is not None:
-                timer.cancel()
-            return
         seconds = self._patience
         if state is _WRITING:
             seconds = self._bounds.response_seconds
@@ -399,10 +397,10 @@ class HTTPConnection(asyncio.BufferedProtocol):
         if self._is_shutting_down:
             seconds = min(seconds, _LAST)
         self._deadline = deadline = self._loop.time() + seconds
-        if timer is not None:
-            if timer.when() <= deadline:
+        if self._timer is not None:
+            if self._timer.when() <= deadline:
                 return
-            timer.cancel()
+            self._timer.cancel()
         self._timer = self._loop.call_at(deadline, self._look)
 
     def _look(self) -> None:

@@ -35,7 +35,7 @@ _COME_BACK = frozenset({429, 503})
 
 # Octets of memory that a request and a header take beside their content, about.
 _REQUEST_SIZE = 2048
-_HEADER_SIZE = 160
+_HEADER_SIZE = 256
 
 log = structlog.get_logger()
 
@@ -57,12 +57,13 @@ class Head:
         expects_continue: whether the peer waits to be told to send the body.
 
     Attributes:
+        fields: the headers by their names; of a repeated one the first.
         size: octets that it takes in memory, about.
     """
 
     __slots__ = (
         *("method", "url", "path", "query", "headers"),
-        *("keeps_alive", "expects_continue", "size"),
+        *("keeps_alive", "expects_continue", "fields", "size"),
     )
 
     def __init__(
@@ -82,21 +83,18 @@ class Head:
         self.headers = headers
         self.keeps_alive = keeps_alive
         self.expects_continue = expects_continue
+        self.fields = dict(reversed(headers))
         octets = sum(map(len, chain.from_iterable(headers)))
         self.size = _REQUEST_SIZE + len(url) + _HEADER_SIZE * len(headers) + octets
 
     def header(self, name: bytes) -> bytes:
         """Return the value of the first header with a name in lower case; empty without one."""
-        for one, value in self.headers:
-            if one == name:
-                return value
-        return b""
+        return self.fields.get(name, b"")
 
     def texts(self) -> dict[str, str]:
         """Return the headers as text; of a repeated one the first counts."""
         return {
-            name.decode("latin-1"): value.decode("latin-1")
-            for name, value in reversed(self.headers)
+            name.decode("latin-1"): value.decode("latin-1") for name, value in self.fields.items()
         }
 
 
@@ -277,12 +275,13 @@ class Exchange:
             HTTPRefused: it is larger; HTTP 413.
             ClientGone: it never became whole.
         """
-        said = self.head.header(b"content-length")
+        said = self.head.fields.get(b"content-length")
         if said and (not said.isdigit() or int(said) > most):
             raise _too_large(most)
-        whole = await self.piece()
-        if not self.is_whole or self.arrived:
-            pieces = bytearray(whole)
+        if self.is_whole and not self._is_gone:
+            whole = self._take()
+        else:
+            pieces = bytearray()
             while len(pieces) <= most and (piece := await self.piece()):
                 pieces += piece
             whole = bytes(pieces)
@@ -299,16 +298,17 @@ class Exchange:
         while True:
             if self._is_gone:
                 raise ClientGone
-            if self.arrived:
-                piece = bytes(self.arrived)
-                self.arrived.clear()
-                return piece
-            if self.is_whole:
-                return b""
+            if self.arrived or self.is_whole:
+                return self._take()
             if self._owes_continue:
                 self._owes_continue = False
                 self._wire.write(_CONTINUE)
             await self._hear()
+
+    def _take(self) -> bytes:
+        piece = bytes(self.arrived)
+        self.arrived.clear()
+        return piece
 
     async def gone(self) -> None:
         """Return when the peer hangs up, or sends nothing more; only once the body was read.

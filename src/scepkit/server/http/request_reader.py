@@ -23,12 +23,11 @@ _MAX_HEAD = _MAX_URL + 16 * 1024
 # Each costs more memory than its octets.
 _MAX_HEADERS = 128
 
-# Headers that say who asks, or whether it was asked before. Of two a proxy may have looked at the
-# other one (RFC 9110 section 5.3).
-_SINGLE = frozenset({b"authorization", b"idempotency-key"})
+# Headers that say where it is asked, by whom, or whether it was asked before. Of two a proxy may
+# have looked at the other one (RFC 9110 section 5.3).
+_SINGLE = (b"host", b"authorization", b"idempotency-key")
 
-# Headers that are looked at here.
-_MEANT = _SINGLE | {b"host", b"content-length", b"expect"}
+_ONE_HOST = "HTTP/1.1 needs one Host"
 
 # Octets that are parsed at once: of a body whose length is known, and of anything else.
 _BODY_PIECE = 64 * 1024
@@ -204,39 +203,39 @@ class RequestReader:
         """Pass the head on."""
         if self._is_repeating:
             return
-        parser = self._parser
+        parser, url = self._parser, self._url
+        path, query = _path_and_query(url)
+        method = parser.get_method().decode("ascii")
         is_old = parser.get_http_version() == "1.0"
-        hosts = length = 0
-        single: list[bytes] = []
-        expects_continue = False
-        for name, value in self.headers:
-            if name not in _MEANT:
-                continue
-            if name == b"host":
-                hosts += 1
-            elif name == b"content-length":
-                length = int(value) if value.isdigit() else 0
-            elif name != b"expect":
-                single.append(name)
-            elif value.lower() == b"100-continue":
-                expects_continue = not is_old
-        # RFC 9112 section 3.2. HTTP/1.0 knows no Host, and Cisco's routers send none.
-        if hosts > 1 or (hosts == 0 and not is_old):
-            raise HTTPRefused(400, "HTTP/1.1 needs one Host")
-        if len(single) > 1 and len(single) > len(set(single)):
-            twice = max(single, key=single.count).decode("ascii")
-            raise HTTPRefused(400, f"the request has two headers {twice}")
         head = Head(
-            parser.get_method().decode("ascii"),
-            self._url,
-            *_path_and_query(self._url),
-            list(self.headers),
+            method,
+            url,
+            path,
+            query,
+            self.headers.copy(),
             not is_old and parser.should_keep_alive(),
-            expects_continue,
+            False,
         )
+        fields = head.fields
+        if len(fields) < len(head.headers):
+            self._check_repeated()
+        # RFC 9112 section 3.2. HTTP/1.0 knows no Host, and Cisco's routers send none.
+        if b"host" not in fields and not is_old:
+            raise HTTPRefused(400, _ONE_HOST)
+        if b"expect" in fields and not is_old:
+            said = [value.lower() for name, value in self.headers if name == b"expect"]
+            head.expects_continue = b"100-continue" in said
+        length = fields.get(b"content-length", b"")
+        self._left = int(length) if length.isdigit() else 0
         self.held = 0
-        self._left = length
         self._taker.begin(head)
+
+    def _check_repeated(self) -> None:
+        names = [name for name, _ in self.headers]
+        for name in _SINGLE:
+            if names.count(name) > 1:
+                said = f"the request has two headers {name.decode('ascii')}"
+                raise HTTPRefused(400, _ONE_HOST if name == b"host" else said)
 
     def on_body(self, body: bytes) -> None:
         """Pass on a piece of the body."""
