@@ -325,9 +325,8 @@ def show_serial(serial: int) -> str:
     Args:
         serial: what a certificate has (RFC 5280 section 4.1.2.2); devices make negative ones too.
     """
-    digits = f"{abs(serial):x}"
-    sign = "-" if serial < 0 else ""
-    return f"{sign}{digits.zfill(len(digits) + len(digits) % 2)}"
+    octets = abs(serial).to_bytes((serial.bit_length() + 7) // 8 or 1)
+    return f"-{octets.hex()}" if serial < 0 else octets.hex()
 
 
 def read_serial(text: str) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from scepkit.errors import HTTPRefused
 from scepkit.server.http.bounds import Bounds
 from scepkit.server.http.exchange import Exchange, Head, busy, refusal, written
-from scepkit.server.http.peers import Peer, host_and_port
+from scepkit.server.http.peers import FORWARDED_FOR, Peer, host_and_port
 from scepkit.server.http.request_reader import RequestReader
 
 if TYPE_CHECKING:
@@ -177,7 +177,9 @@ class HTTPConnection(asyncio.BufferedProtocol):
 
     def begin(self, head: Head) -> None:
         """Queue the request that has this head."""
-        client, forwarded = self._peer.client(head.headers)
+        client, forwarded = self._peer.host, None
+        if FORWARDED_FOR in head.fields:
+            client, forwarded = self._peer.client(head.headers)
         network = forwarded or self._peer.host_network
         self._queue.append(Exchange(head, client, self, network, forwarded))
 
@@ -302,7 +304,9 @@ class HTTPConnection(asyncio.BufferedProtocol):
         state = self._next_state()
         if state is not self._state:
             self._enter(state)
-        held = len(self._unread) + self._reader.held + (self._held_in_queue() if queue else 0)
+        held = 0
+        if state is not _IDLE:
+            held = len(self._unread) + self._reader.held + self._held_in_queue()
         if held != self.held:
             self._connections.hold(self, held)
 

@@ -395,8 +395,8 @@ def written(response: HTTPResponse, date: bytes, *, keeps_alive: bool) -> bytes:
     headers, count = response.headers, len(response.headers)
     text = _LINE_OF_NO_STORE if headers is NO_STORE else _lines(headers)
     if response.status not in _BODILESS:
-        text += f"content-type: {response.content_type}\r\n"
-        text += f"content-length: {len(response.body)}\r\n"
+        length = len(response.body)
+        text += f"content-type: {response.content_type}\r\ncontent-length: {length}\r\n"
         count += 2
     if not keeps_alive:
         text += "connection: close\r\n"

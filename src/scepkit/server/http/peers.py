@@ -16,9 +16,12 @@ _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 # What one subscriber has: whoever has one address of it has them all.
 _IPV6_PREFIX = 64
 
+FORWARDED_FOR = b"x-forwarded-for"
+"""The header in which a proxy says for whom it asks."""
+
 # What a proxy adds to a request: whoever has one of them speaks for somebody else.
 _FORWARDED = frozenset(
-    {b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-real-ip", b"forwarded"}
+    {FORWARDED_FOR, b"x-forwarded-proto", b"x-forwarded-host", b"x-real-ip", b"forwarded"}
     | {b"via"}
 )
 
@@ -82,7 +85,7 @@ class Proxies:
         """
         values = []
         for name, text in headers:
-            if name == b"x-forwarded-for":
+            if name == FORWARDED_FOR:
                 values.append(text)
         if not values:
             return None

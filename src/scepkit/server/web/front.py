@@ -61,7 +61,7 @@ class Front(ABC):
         if not facts:
             return
         if exchange.more_facts is not None:
-            facts.update(exchange.more_facts())
+            facts |= exchange.more_facts()
         self._count(facts)
         seconds = time.perf_counter() - started
         metrics.labelled(metrics.SECONDS, facts.get("operation", self.protocol)).observe(seconds)

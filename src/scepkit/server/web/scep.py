@@ -23,6 +23,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from scepkit.enrolment.challenges.static import OF_ALL
+from scepkit.enrolment.request import Refused
 from scepkit.errors import BoundReached, HTTPRefused, Local
 from scepkit.protocol.scep import http, pkimessage
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse, Operation, SCEPRequest
@@ -152,6 +153,8 @@ class SCEPFront(Front):
     def _told(self, decision: Decision, endpoint: str, peer: str) -> Facts:
         """Return the facts of a decision whose reply is out, and keep a refusal."""
         facts = decision.facts()
+        if not isinstance(decision.outcome, Refused):
+            return facts
         refusal = decision.refusal(facts, endpoint=endpoint, peer=peer, at=datetime.now(UTC))
         if refusal is not None:
             self._refusals.take(refusal)

@@ -199,19 +199,18 @@ class Promised:
 
     def set_result(self, result: Any) -> None:
         """Hand a result over."""
-        self._hand_over(result if self.step is None else (self.step, result))
-
-    def set_exception(self, exception: BaseException) -> None:
-        """Hand an error over, to be raised where the result is awaited."""
-        self._hand_over(exception)
-
-    def _hand_over(self, result: object) -> None:
         # Taken out, not only used: an error knows the frames that it came through, these know the
         # promise, and that would know the error. The message would stay with them until the
         # collector comes.
         future = self.future
         del self.future
-        self._handover.put(future, result)
+        self._handover.put(future, result if self.step is None else (self.step, result))
+
+    def set_exception(self, exception: BaseException) -> None:
+        """Hand an error over, to be raised where the result is awaited."""
+        future = self.future
+        del self.future
+        self._handover.put(future, exception)
 
 
 def _call(work: Callable[..., Any], arguments: tuple[object, ...], promise: Promised) -> None:
