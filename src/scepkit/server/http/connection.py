@@ -236,7 +236,10 @@ class HTTPConnection(asyncio.BufferedProtocol):
             self._stops = True
             while self._queue and self._queue[-1] is not exchange:
                 self._queue.pop()
-        self.resume()
+        if self._unread:
+            self.resume()
+        else:
+            self._settle()
 
     def end_answering(self, exchange: Exchange) -> None:
         """Count the request no more; without a response go on all the same."""
@@ -380,6 +383,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
         elif state is _CLOSED:
             if self._timer is not None:
                 self._timer.cancel()
+                self._timer = None
             self._connections.answer(self)
         else:
             self._arm()

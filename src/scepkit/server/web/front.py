@@ -44,6 +44,7 @@ class Front(ABC):
         self._endpoints = endpoints
         self._workers = WorkerPool(executor, store)
         self._limit = ConcurrencyLimit()
+        self._event = self.protocol.lower()
         # Bound once: a logger that is not makes another one for each line.
         self._log = log.bind()
 
@@ -66,7 +67,7 @@ class Front(ABC):
         seconds = time.perf_counter() - started
         metrics.labelled(metrics.SECONDS, facts.get("operation", self.protocol)).observe(seconds)
         self._log.info(
-            self.protocol.lower(),
+            self._event,
             peer=exchange.peer,
             **facts,
             status=response.status,

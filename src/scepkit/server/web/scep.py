@@ -194,10 +194,13 @@ class SCEPFront(Front):
         return super()._refuse(exchange, error, reason)
 
     def _count(self, facts: Facts) -> None:
-        about = (facts["operation"], facts.get("message_type", ""), facts["outcome"])
-        metrics.labelled(metrics.REQUESTS, facts["endpoint"], *about).inc()
-        for name in facts.get("legacy", ()):
-            metrics.labelled(metrics.LEGACY, facts["endpoint"], name).inc()
+        endpoint, kind = facts["endpoint"], facts.get("message_type", "")
+        metrics.labelled(
+            metrics.REQUESTS, endpoint, facts["operation"], kind, facts["outcome"]
+        ).inc()
+        if "legacy" in facts:
+            for name in facts["legacy"]:
+                metrics.labelled(metrics.LEGACY, endpoint, name).inc()
 
 
 class RefusalDelay:
