@@ -11,6 +11,10 @@ from typing import Any, Generic, TypeVar, dataclass_transform, overload
 
 _T = TypeVar("_T")
 
+# Not by `__dict__`: CPython makes that an object of its own when it is asked for, and from then on
+# every field of the owner is looked up in there. Nor by `setattr`, which a frozen class refuses.
+_keep = object.__setattr__
+
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def value(*, kw_only: bool = False, keeps: bool = False) -> Callable[[type[_T]], type[_T]]:
@@ -50,5 +54,6 @@ class once(Generic[_T]):  # noqa: N801 - a decorator, spelt like `property`
         """Return the value, and put it where it is found without this method from then on."""
         if owner is None:
             return self
-        value = owner.__dict__[self._name] = self._work_out(owner)
+        value = self._work_out(owner)
+        _keep(owner, self._name, value)
         return value
