@@ -105,8 +105,18 @@ class Certificate:
             others = [content for tag, content in ber.tags_and_contents(more) if tag == _EXTENSIONS]
             extensions = extensions if held or not others else others[0]
         return cls(
-            *(der, issuer, serial, subject, spki, version, number, validity, extensions),
-            *(signed, algorithm, signature[1:]),
+            der,
+            issuer,
+            serial,
+            subject,
+            spki,
+            version,
+            number,
+            validity,
+            extensions,
+            signed,
+            algorithm,
+            signature[1:],
         )
 
     @classmethod

@@ -172,13 +172,17 @@ class CertificationRequest:
         Raises:
             BadRequest: there are several, or it is no text.
         """
-        found = [one for one in self._cut() if one[0] == _CHALLENGE and one[1]]
-        if not found:
+        found: Attribute | None = None
+        is_alone = True
+        for one in self._cut():
+            if one[0] == _CHALLENGE and one[1]:
+                is_alone, found = found is None, one
+        if found is None:
             return None
-        _, value, content = found[0]
+        _, value, content = found
         try:
-            if len(found) > 1 or content is None:
-                value, content = _same(found)
+            if content is None or not is_alone:
+                value, content = _same(self._cut())
             text = strings.decode(value[0], content)
         except (Malformed, strings.Undecodable):
             # Not `from`: whatever it holds may be the password.
@@ -288,7 +292,10 @@ class CertificationRequest:
 
         Where that is off, the request is refused: a certificate without the names helps nobody.
         """
-        if _DRAFT not in [kind for kind, _, _ in self._cut()]:
+        for kind, _, _ in self._cut():
+            if kind == _DRAFT:
+                break
+        else:
             return False
         if Legacy.DRAFT_OIDS not in allowed:
             raise BadRequest(
@@ -300,14 +307,15 @@ class CertificationRequest:
         return True
 
 
-def _same(challenges: Iterable[Attribute]) -> tuple[bytes, bytes]:
-    """Return the one value of several challengePasswords, DER, and its content.
+def _same(attributes: Iterable[Attribute]) -> tuple[bytes, bytes]:
+    """Return the one value of all challengePasswords, DER, and its content.
 
     Raises:
         BadRequest: they do not say the same.
         Malformed: its content cannot be cut out.
     """
-    several = [value for _, values, _ in challenges for value in ber.split(values)]
+    asked = [values for kind, values, _ in attributes if kind == _CHALLENGE]
+    several = [value for values in asked for value in ber.split(values)]
     # Twice the same octets are one.
     if len(set(several)) > 1:
         raise BadRequest("the request has several challengePasswords", rule="challenge")
@@ -401,9 +409,9 @@ def _claim(der: bytes) -> _Claim:
         scheme.require_key(known.key)
     except FailInfoError as error:
         raise Unverifiable(public_keys.identity(spki), error) from error
+    key, canonical, identity = known.key, known.canonical, known.identity
     request = CertificationRequest(
-        *(der, info, Name(subject), spki, known.key, known.canonical, known.identity),
-        *(scheme, attributes or []),
+        der, info, Name(subject), spki, key, canonical, identity, scheme, attributes or []
     )
     return request, scheme, signature[1:]
 

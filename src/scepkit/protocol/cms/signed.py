@@ -424,9 +424,9 @@ class Signer:
         # DER's order is one of octets, and so one of the attributes' lengths first.
         encoded = b"".join(sorted([_CONTENT_TYPE_IS_DATA, message_digest, *attributes]))
         signature = self._sign(der.element(der.SET, encoded))
+        head, certificates, signer = self._head, self._certificates, self._signer
         return _SIGNED.write(
-            *(self._head, content, self._certificates),
-            *(self._signer, encoded, self._algorithm, signature),
+            head, content, certificates, signer, encoded, self._algorithm, signature
         )
 
 

@@ -159,7 +159,10 @@ def read(attributes: Collection[Attribute]) -> Attributes:
     Raises:
         Malformed: there is no single usable transactionID.
     """
-    single = {kind: (value, content) for kind, value, content in attributes if content is not None}
+    single: dict[bytes, tuple[bytes, bytes]] = {}
+    for kind, values, content in attributes:
+        if content is not None:
+            single[kind] = values, content
     several: dict[bytes, int] = {}
     defects: list[str] = []
     if len(single) < len(attributes):

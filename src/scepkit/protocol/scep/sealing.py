@@ -135,7 +135,10 @@ def seal_reply(
             raise BadMessageCheck("nobody to encrypt the reply to")
         inner = signed.certs_only(reply.certificates, reply.crls)
         content = enveloped.seal(
-            *(inner, recipient, cipher, random),
+            inner,
+            recipient,
+            cipher,
+            random,
             password=password,
             key_agreement=key_agreement,
             oaep=oaep,
