@@ -124,6 +124,7 @@ class Wire:
     """A connection that keeps what is sent."""
 
     date = b""
+    full = None
 
     def __init__(self) -> None:
         self.sent = b""
@@ -132,13 +133,13 @@ class Wire:
         """Keep octets."""
         self.sent += octets
 
-    async def drained(self) -> None:
-        """Wait for nothing."""
-
     def resume(self) -> None:
         """Do nothing: all is there."""
 
     def finish(self, exchange: Exchange) -> None:
+        """Do nothing more."""
+
+    def end_answering(self, exchange: Exchange) -> None:
         """Do nothing more."""
 
     def abort(self) -> None:
