@@ -7,6 +7,7 @@ import hashlib
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,3 +61,24 @@ def test_a_key_that_looks_like_most_is_named_as_all_are(octets, place, octet):
             public_keys.key_identifier(spki)
     else:
         assert public_keys.key_identifier(spki) == named
+
+
+def test_what_tells_a_key_from_others():
+    """Two forms of a key have one identity; its identifier is of the octets that came."""
+    key = keys.ec_key().public_key()
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    point = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    compressed = key.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    algorithm = spki[2 : -len(point) - 3]
+    other = der.sequence(algorithm, der.bit_string(compressed))
+    for one, octets in ((spki, point), (other, compressed)):
+        assert public_keys.canonical(one) == spki
+        assert public_keys.identity(one) == hashlib.sha256(spki).digest()
+        assert public_keys.key_identifier(one) == hashlib.sha1(octets).digest()
+
+
+def test_a_key_that_cannot_be_loaded_is_told_by_what_came():
+    spki = der.sequence(der.algorithm(ED25519, b""), der.bit_string(b"short"))
+    assert public_keys.canonical(spki) == spki
+    assert public_keys.identity(spki) == hashlib.sha256(spki).digest()
+    assert public_keys.key_identifier(spki) == hashlib.sha1(b"short").digest()
