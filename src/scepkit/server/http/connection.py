@@ -76,7 +76,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
         self._bounds: Bounds = self._connections.bounds
         self._loop = asyncio.get_running_loop()
         self._reader = RequestReader(self)
-        # What was read and is not cut into requests yet: from there on.
+        # What was read, and where in it begins what is not cut into requests yet.
         self._unread, self._at = b"", 0
         self._queue: deque[Exchange] = deque()
         self._running: Exchange | None = None

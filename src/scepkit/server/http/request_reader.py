@@ -33,7 +33,7 @@ _ONE_HOST = "HTTP/1.1 needs one Host"
 _BODY_PIECE = 64 * 1024
 _PIECE = 4 * 1024
 
-# Behind so many the end of a head ends a piece, so that a request more than may wait is seen soon.
+# After so many a piece ends with a head, so that a request more than may wait is seen soon.
 _FREE = 1024
 _END_OF_HEAD = b"\r\n\r\n"
 
