@@ -210,11 +210,13 @@ def on_the_server(scratch: Path, walk: Walk) -> Iterator[str]:
             with walk.noted():
                 issued = client.enrol(ca, key, "CN=device1", challenge=challenge)
         yield "server: enrolment"
+        certificates = [issued]
         for _ in range(TIMES):
             with walk.noted():
                 renewed = client.renew(ca, key, issued.certificate, generate_key("rsa:2048"))
+            certificates.append(renewed)
         yield "server: renewal"
-        for one in (issued, renewed):
+        for one in certificates:
             question = ocsp.OCSPRequestBuilder().add_certificate(
                 one.certificate.x509(), home.material.ca.certificate, SHA1()
             )
