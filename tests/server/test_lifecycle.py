@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import resource
@@ -22,6 +23,7 @@ from enrolment import devices
 from ports import free_port, is_free
 from scepkit.cli import main
 from scepkit.server import run, settings
+from scepkit.server.http import serving
 from server.live import Server, environment, is_running, read_answer, scep
 from waiting import PATIENCE, wait_until
 
@@ -117,6 +119,31 @@ def test_a_signal_is_not_lost_where_exceptions_are(monkeypatch, number):
         threading.Event().wait(PATIENCE)
     assert went_on
     assert len(ignored) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_there_is_a_server_stops_it(number):
+    """It comes while the event loop runs already, and no server yet that it could stop."""
+
+    class Stops:
+        def __init__(self):
+            self.stopping = asyncio.Event()
+
+        def stop(self, *, urgent):
+            assert not urgent
+            self.stopping.set()
+
+    async def serve():
+        signal.raise_signal(number)
+        server = Stops()
+        with serving.stopped_by_signals(server):
+            await asyncio.wait_for(server.stopping.wait(), PATIENCE)
+
+    ended = []
+    with run.until_stopped():
+        serving.run(serve)
+        ended.append(True)
+    assert ended
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -130,19 +130,33 @@ def run(serve: Callable[[], Coroutine[Any, Any, None]]) -> None:
         from uvloop import new_event_loop as loop
     except ImportError:
         loop = asyncio.new_event_loop
-    with asyncio.Runner(loop_factory=loop) as runner:
+    with _handled(_EarlySignals()), asyncio.Runner(loop_factory=loop) as runner:
         runner.run(serve())
+
+
+class _EarlySignals:
+    """Remembers signals while the event loop runs and has no server yet that they could stop.
+
+    What a handler raises there leaves a loop behind that runs for ever.
+
+    Attributes:
+        numbers: of the signals that came.
+    """
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        """Remember one."""
+        self.numbers.append(number)
 
 
 @contextmanager
 def stopped_by_signals(server: HTTPServer) -> Iterator[None]:
     """Have SIGTERM and SIGINT stop a server; a second SIGINT does not let it wait.
 
-    Outside the block they do what they did before.
+    So do those that came since `run` was called. Outside the block they do what they did before.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     loop = asyncio.get_running_loop()
     seen: list[int] = []
 
@@ -151,9 +165,25 @@ def stopped_by_signals(server: HTTPServer) -> Iterator[None]:
         seen.append(number)
         loop.call_soon_threadsafe(lambda: server.stop(urgent=urgent))
 
-    before = {one: signal.signal(one, stop) for one in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with _handled(stop) as before:
+        if isinstance(before, _EarlySignals):
+            for number in before.numbers:
+                stop(number, None)
         yield
+
+
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[object]:
+    """Have SIGTERM and SIGINT handled within the block; yield what handled SIGTERM before.
+
+    Only the main thread may do so; nothing changes in any other one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield None
+        return
+    before = {one: signal.signal(one, handler) for one in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield before[signal.SIGTERM]
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for one, earlier in before.items():
+            signal.signal(one, earlier)
