@@ -54,7 +54,7 @@ from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import enveloped as envelope
 from scepkit.protocol.cms import signed
 from scepkit.protocol.cms.enveloped import Credential
-from scepkit.protocol.scep.attributes import Attributes, MessageType, TransactionID, write
+from scepkit.protocol.scep.attributes import MessageType, TransactionID, write
 from scepkit.protocol.scep.messages import GetCert, PKCSReq
 from scepkit.protocol.scep.pkimessage import PKIMessage, VerifiedMessage
 from scepkit.protocol.scep.responder import Responder
@@ -330,12 +330,8 @@ def without_mask(recorded: Recorded, ra: Credential) -> Recorded:
 
 def signed_by(thief: Credential, enveloped: bytes, kind: MessageType) -> bytes:
     """Sign an envelope as its own sender, as anybody can (P-55)."""
-    attributes = Attributes(
-        transaction_id=TransactionID.new(os.urandom),
-        message_type=kind,
-        sender_nonce=os.urandom(16),
-    )
-    return signed.Signer(thief, SHA256).sign(enveloped, write(attributes))
+    attributes = write(TransactionID.new(os.urandom), kind, os.urandom(16))
+    return signed.Signer(thief, SHA256).sign(enveloped, attributes)
 
 
 def open_(responder: Responder, senders: Senders, message: bytes) -> tuple[float, FailInfoError]:
