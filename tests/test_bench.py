@@ -198,3 +198,11 @@ def test_counts():
     assert first.startswith("enrolment: ")
     assert "cut" in function
     assert last.startswith("an entry of a commit of 8: ")
+
+
+def test_the_oracle_knows_one_answer_to_each_way_to_fail():
+    """How long each takes is for `make oracle`, and for a machine that does nothing else."""
+    oracle = loaded("oracle")
+    samples, answers = oracle.measure(2)
+    assert {len(one) for one in samples.values()} == {2}
+    assert [len(one) for one in answers.values()] == [1, 1]
