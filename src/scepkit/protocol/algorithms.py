@@ -271,8 +271,7 @@ def digest(oid: ObjectIdentifier, allowed: frozenset[Legacy]) -> Digest:
     found = DIGESTS.get(oid)
     if found is None:
         raise BadAlg(f"digest algorithm {oid.dotted_string} is not supported")
-    if found.legacy is not None and found.legacy not in allowed:
-        raise not_allowed(found.name, found.legacy)
+    _require(found, allowed)
     return found
 
 
@@ -285,8 +284,7 @@ def cipher(oid: ObjectIdentifier, allowed: frozenset[Legacy]) -> Cipher:
     found = CIPHERS.get(oid)
     if found is None:
         raise BadAlg(f"content-encryption algorithm {oid.dotted_string} is not supported")
-    if found.legacy is not None and found.legacy not in allowed:
-        raise not_allowed(found.name, found.legacy)
+    _require(found, allowed)
     return found
 
 
@@ -302,6 +300,11 @@ def key_wrap(oid: ObjectIdentifier, allowed: frozenset[Legacy]) -> KeyWrap:
     if found.legacy is not None and found.legacy not in allowed:
         raise not_allowed(f"{found.legacy.value} key wrap", found.legacy)
     return found
+
+
+def _require(algorithm: Digest | Cipher, allowed: frozenset[Legacy]) -> None:
+    if algorithm.legacy is not None and algorithm.legacy not in allowed:
+        raise not_allowed(algorithm.name, algorithm.legacy)
 
 
 def not_allowed(what: str, needed: Legacy) -> BadAlg:

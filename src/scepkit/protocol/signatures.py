@@ -83,8 +83,6 @@ _ECDSA = {
     ObjectIdentifier("2.16.840.1.101.3.4.3.11"): _SHA3_384,
     ObjectIdentifier("2.16.840.1.101.3.4.3.12"): _SHA3_512,
 }
-RSA_SHA256 = der.algorithm(ObjectIdentifier("1.2.840.113549.1.1.11"))
-"""The AlgorithmIdentifier of nearly all signatures, DER."""
 
 # For logs, of those that somebody may meet; all others go by their OID.
 _UNSUPPORTED = {

@@ -92,7 +92,7 @@ def _compiled(
     source = _Source(pattern, places=places)
     text = f"""\
 def cut(o, otherwise=otherwise, misfit=NotDER):
-    a = 0; e0 = len(o); free = []
+    a = 0; e0 = len(o){"; free = []" if places else ""}
     try:
 {indent(source.text, "        ")}
         return {result.format(", ".join(source.names))}

@@ -17,6 +17,8 @@ from functools import lru_cache
 from types import EllipsisType
 from typing import Any, TypeAlias
 
+from scepkit.protocol.asn1 import der
+
 Part: TypeAlias = "bytes | EllipsisType | tuple[Any, ...]"
 """Octets as they are, the place of a value, or an element: its tag, and its parts."""
 
@@ -72,14 +74,6 @@ def _written(part: Part, sizes: Iterator[int]) -> tuple[bytes, int]:
     tag, *inside = part
     written = [_written(one, sizes) for one in inside]
     size = sum(size for _, size in written)
-    head = _head(tag, size)
+    head = der.element(tag, bytes(size))[: -size or None]
     octets = b"".join([octets for octets, _ in written])
     return head.replace(b"%", b"%%") + octets, len(head) + size
-
-
-def _head(tag: int, size: int) -> bytes:
-    """Return tag and length of an element."""
-    if size < 0x80:  # noqa: PLR2004 - the short form
-        return bytes([tag, size])
-    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return bytes([tag, 0x80 | len(octets)]) + octets
